@@ -1,0 +1,21 @@
+"""Search spaces: architectures, their notation and their ONNX text. Nothing here learns."""
+
+from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
+from search_spaces.nasbench201 import NASBench201
+from search_spaces.onnx_graph import Costs, InvalidModelError, count, validate
+from search_spaces.registry import SPACES, get_space, space_names
+
+__all__ = [
+    "SPACES",
+    "TEXT_VERSION",
+    "Architecture",
+    "ArchitectureError",
+    "Costs",
+    "InvalidModelError",
+    "NASBench201",
+    "SearchSpace",
+    "count",
+    "get_space",
+    "space_names",
+    "validate",
+]

@@ -16,6 +16,13 @@ from optuna.distributions import CategoricalDistribution
 Architecture = Mapping[str, str]
 """An immutable mapping from parameter name to choice: the dict Optuna calls ``trial.params``."""
 
+TEXT_VERSION = 1
+"""Version of the ONNX texts, recorded in each as ``producer_version``.
+
+It grows when the text of any architecture changes, so that what was trained on other texts can
+refuse these.
+"""
+
 
 class ArchitectureError(ValueError):
     """An architecture, or its written form, does not belong to the search space."""
@@ -101,7 +108,7 @@ class SearchSpace(ABC):
         """Refuse what is not a member of this space.
 
         Raises:
-            ArchitectureError: A parameter is missing, unknown, or has a choice that is not offered.
+            ArchitectureError: A parameter is missing or unknown, or its choice is not offered.
         """
         if missing := [name for name in self.choices if name not in architecture]:
             raise ArchitectureError(f"{self.name}: the architecture lacks {', '.join(missing)}")

@@ -1,0 +1,252 @@
+"""NAS-Bench-201: a cell of four nodes and six operations in a fixed residual skeleton.
+
+Source: Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture
+Search", ICLR 2020, https://arxiv.org/abs/2001.00326.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from functools import lru_cache
+from string import Template
+from types import MappingProxyType
+
+from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+_NOTATION = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+_NOTATION_PATTERN = re.compile(re.escape(_NOTATION).replace("op", "([^|~+]*)"))
+
+
+def _edge(source: int, target: int) -> str:
+    return f"edge_{source}_{target}"
+
+
+class NASBench201(SearchSpace):
+    """The 15,625 cells of NAS-Bench-201.
+
+    Node 0 of the cell is its input and node 3 its output; a node is the sum of its incoming
+    edges, and each edge applies one of five operations. The benchmark's notation lists the
+    edges by target, then by source: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+    """
+
+    name = "nasbench201"
+    choices = MappingProxyType(
+        {_edge(source, target): OPERATIONS for target in (1, 2, 3) for source in range(target)}
+    )
+
+    def parse(self, text: str) -> Architecture:
+        match = _NOTATION_PATTERN.fullmatch(text)
+        if match is None:
+            raise ArchitectureError(
+                f"{text[:100]!r} is not a {self.name} cell; it is written {_NOTATION}"
+            )
+        architecture = dict(zip(self.choices, match.groups(), strict=True))
+        self.check(architecture)
+        return architecture
+
+    def format(self, architecture: Architecture) -> str:
+        self.check(architecture)
+        return "+".join(
+            "|"
+            + "".join(
+                f"{architecture[_edge(source, target)]}~{source}|" for source in range(target)
+            )
+            for target in (1, 2, 3)
+        )
+
+    def key(self, architecture: Architecture) -> str:
+        """The function as a sum of operations of sums, in one spelling for equal functions.
+
+        A sum commutes, ``none`` is zero, an operation on zero is zero, ``skip_connect`` is the
+        identity, and what does not reach the output is dropped. Otherwise operations are opaque:
+        two of them are two even where they have the same name and operand, since each
+        convolution has weights of its own. That leaves 5,425 functions. (What is particular to
+        average pooling is not used: it has no weights, which would leave 5,260, and distributes
+        over sums, which would leave 5,044.)
+
+        One operation that is used twice must not be mistaken for two, so it is marked ``!``. Only
+        the operation on the edge from node 0 to node 1 can be: every other edge has at most one
+        way on to the output.
+        """
+        self.check(architecture)
+        used_twice = all(architecture[_edge(*edge)] != "none" for edge in ((1, 2), (1, 3), (2, 3)))
+        sums = [["x"]]
+        for target in (1, 2, 3):
+            terms: list[str] = []
+            for source in range(target):
+                operation = architecture[_edge(source, target)]
+                if operation == "skip_connect":
+                    terms += sums[source]
+                elif operation != "none" and sums[source]:
+                    mark = "!" if used_twice and target == 1 else ""
+                    terms.append(f"{operation}{mark}({'+'.join(sums[source])})")
+            sums.append(sorted(terms))
+        return "+".join(sums[-1]) or "0"
+
+    def onnx_text(
+        self,
+        architecture: Architecture,
+        *,
+        batch_size: int = 1,
+        image_size: int = 32,
+        classes: int = 10,
+    ) -> str:
+        """The network in the ONNX textual syntax, its repeated cell first.
+
+        The parser wants the main graph at the top, so that is a single call; the function
+        ``Cell`` follows, the only part in which architectures differ, and then the skeleton of
+        the benchmark. The cell has one statement per edge, dead or not, because dead operations
+        cost time, and one ``Sum`` per node with more than one edge; values are named by their
+        position.
+
+        Weights are constants made in the graph, since training is no concern of a search space.
+        Batch normalisation stays although it folds into the convolutions at inference, so that
+        the parameters of the graph are those that the benchmark publishes.
+
+        Args:
+            architecture: A member of this space.
+            batch_size: Images per batch.
+            image_size: Height and width of the input, in pixels, a multiple of 4: 32 for CIFAR,
+                16 for ImageNet16-120.
+            classes: Number of logits.
+
+        Raises:
+            ArchitectureError: ``architecture`` is not a member of this space.
+            ValueError: A size is not positive, or ``image_size`` is not a multiple of 4.
+        """
+        self.check(architecture)
+        before, after = _skeleton(
+            operator.index(batch_size), operator.index(image_size), operator.index(classes)
+        )
+        return before + _cell(architecture) + after
+
+
+def _cell(architecture: Architecture) -> str:
+    """The statements of the cell, one a line."""
+    nodes = ["v0"]
+    lines: list[str] = []
+
+    def define(expression: str) -> str:
+        name = f"v{len(lines) + 1}"
+        lines.append(f"  {name} = {expression}\n")
+        return name
+
+    for target in (1, 2, 3):
+        edges = [
+            define(_EXPRESSIONS[architecture[_edge(source, target)]].format(nodes[source]))
+            for source in range(target)
+        ]
+        nodes.append(define(f"Sum ({', '.join(edges)})") if len(edges) > 1 else edges[0])
+    return "".join(lines)
+
+
+@lru_cache
+def _skeleton(batch_size: int, image_size: int, classes: int) -> tuple[str, str]:
+    """The text before and after the statements of the cell."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    if image_size < 4 or image_size % 4:
+        raise ValueError(f"image_size must be a positive multiple of 4, not {image_size}")
+    if classes < 1:
+        raise ValueError(f"classes must be at least 1, not {classes}")
+    text = _SKELETON.substitute(
+        version=TEXT_VERSION,
+        batch=batch_size,
+        size=image_size,
+        classes=classes,
+        nas='<domain: "nas", opset_import: ["":21, "nas":1]>',
+        cell="$",
+    )
+    before, _, after = text.partition("$\n")
+    return before, after
+
+
+_EXPRESSIONS = {
+    "none": "Sub ({0}, {0})",
+    "skip_connect": "Identity ({0})",
+    "nor_conv_1x1": "nas.Conv1x1 <c: ints=@c> ({0})",
+    "nor_conv_3x3": "nas.Conv3x3 <c: ints=@c> ({0})",
+    "avg_pool_3x3": "AveragePool <kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1], "
+    "count_include_pad=0> ({0})",
+}
+
+# Attributes: c channels; i and o channels in and out; k kernel, p pads, s strides.
+_SKELETON = Template("""\
+<ir_version: 10, opset_import: ["":21, "nas":1], producer_name: "nas-rlm", \
+producer_version: "$version">
+nasbench201 (float[$batch,3,$size,$size] image) => (float[$batch,$classes] logits) {
+  logits = nas.Network (image)
+}
+$nas
+Cell <c> (v0) => (v8) {
+$cell
+}
+$nas
+Network (image) => (logits) {
+  h0 = nas.Convolution <i=[3], o=[16], k=[3,3], p=[1,1,1,1], s=[1,1]> (image)
+  h1 = nas.BatchNorm <c=[16]> (h0)
+  h2 = nas.Stage <c=[16]> (h1)
+  h3 = nas.Residual <i=[16], o=[32]> (h2)
+  h4 = nas.Stage <c=[32]> (h3)
+  h5 = nas.Residual <i=[32], o=[64]> (h4)
+  h6 = nas.Stage <c=[64]> (h5)
+  h7 = nas.BatchNorm <c=[64]> (h6)
+  h8 = Relu (h7)
+  h9 = GlobalAveragePool (h8)
+  x = Flatten <axis=1> (h9)
+  m = Constant <value_ints=[$classes,64]> ()
+  n = Constant <value_ints=[$classes]> ()
+  w = ConstantOfShape <value=float[1] {0.01}> (m)
+  b = ConstantOfShape <value=float[1] {0.01}> (n)
+  logits = Gemm <transB=1> (x, w, b)
+}
+$nas
+Stage <c> (x0) => (x5) {
+  x1 = nas.Cell <c: ints=@c> (x0)
+  x2 = nas.Cell <c: ints=@c> (x1)
+  x3 = nas.Cell <c: ints=@c> (x2)
+  x4 = nas.Cell <c: ints=@c> (x3)
+  x5 = nas.Cell <c: ints=@c> (x4)
+}
+$nas
+Conv1x1 <c> (x) => (y) {
+  y = nas.ReluConvBn <i: ints=@c, o: ints=@c, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
+$nas
+Conv3x3 <c> (x) => (y) {
+  y = nas.ReluConvBn <i: ints=@c, o: ints=@c, k=[3,3], p=[1,1,1,1], s=[1,1]> (x)
+}
+$nas
+Residual <i, o> (x) => (y) {
+  a = nas.ReluConvBn <i: ints=@i, o: ints=@o, k=[3,3], p=[1,1,1,1], s=[2,2]> (x)
+  b = nas.Conv3x3 <c: ints=@o> (a)
+  d = AveragePool <kernel_shape=[2,2], strides=[2,2]> (x)
+  e = nas.Convolution <i: ints=@i, o: ints=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (d)
+  y = Add (b, e)
+}
+$nas
+ReluConvBn <i, o, k, p, s> (x) => (y) {
+  a = Relu (x)
+  b = nas.Convolution <i: ints=@i, o: ints=@o, k: ints=@k, p: ints=@p, s: ints=@s> (a)
+  y = nas.BatchNorm <c: ints=@o> (b)
+}
+$nas
+Convolution <i, o, k, p, s> (x) => (y) {
+  a = Constant <value_ints: ints=@o> ()
+  b = Constant <value_ints: ints=@i> ()
+  d = Constant <value_ints: ints=@k> ()
+  n = Concat <axis=0> (a, b, d)
+  w = ConstantOfShape <value=float[1] {0.01}> (n)
+  y = Conv <pads: ints=@p, strides: ints=@s> (x, w)
+}
+$nas
+BatchNorm <c> (x) => (y) {
+  n = Constant <value_ints: ints=@c> ()
+  one = ConstantOfShape <value=float[1] {1.0}> (n)
+  zero = ConstantOfShape <value=float[1] {0.0}> (n)
+  y = BatchNormalization (x, one, zero, zero, one)
+}
+""")

@@ -1,0 +1,28 @@
+"""The search spaces by name."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from search_spaces.base import SearchSpace
+from search_spaces.nasbench201 import NASBench201
+
+SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (NASBench201,)}
+
+
+def space_names() -> tuple[str, ...]:
+    """The names that `get_space` knows."""
+    return tuple(SPACES)
+
+
+def get_space(name: str) -> SearchSpace:
+    """The search space of that name.
+
+    Raises:
+        ValueError: No search space has that name.
+    """
+    if name not in SPACES:
+        close = get_close_matches(name, SPACES, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no search space {name!r}; there is {', '.join(SPACES)}{hint}")
+    return SPACES[name]()
