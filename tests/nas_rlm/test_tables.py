@@ -200,7 +200,8 @@ def test_known_facts_of_the_measured_table(shared_data: Path) -> None:
     )
     row = table.architectures.index(first)
     assert table.values[row, 3:] == pytest.approx([3.60585, 3.64562])
-    assert (table.column("pixel3_latency_ms") < 0.1).sum() == 283
+    # Cells whose output is cut off from the input; the rest take at least 1.05 ms.
+    assert (table.column("pixel3_latency_ms") < 1).sum() == 283
     assert (table.values > 0).all()
 
 
