@@ -36,11 +36,12 @@ class Costs:
 def validate(model: onnx.ModelProto | str) -> onnx.ModelProto:
     """Refuse a model that `onnx.checker` refuses, or whose functions it does not look into.
 
-    The checker accepts a call to a function that is nowhere defined, and the inliner ignores the
-    default values of a function's attributes. So each call must find its function, with exactly
-    the attributes it declares; functions may have no default attributes and may not call
-    themselves; and every domain must be imported where it is used. A function that is never
-    called is harmless: the skeleton of a space may offer more than an architecture uses.
+    The checker accepts a call to a function that is nowhere defined and a function that never
+    defines its output, and the inliner ignores the default values of a function's attributes.
+    So each call must find its function, with exactly the attributes it declares; functions must
+    define their values, have no default attributes and not call themselves; and every domain
+    must be imported where it is used. A function that is never called is harmless: a skeleton
+    may offer more than one architecture uses.
 
     Args:
         model: A model, or a text in the ONNX textual syntax.
@@ -87,7 +88,7 @@ def count(model: onnx.ModelProto) -> Costs:
     parameters: set[str] = set()
     flops = 0
     for node in flat.graph.node:
-        if weights.issuperset(node.input):
+        if weights.issuperset(filter(None, node.input)):
             weights.update(node.output)
         if node.op_type in ("Conv", "Gemm", "BatchNormalization"):
             parameters |= weights.intersection(node.input[1:3])
@@ -130,6 +131,7 @@ def _check_functions(model: onnx.ModelProto) -> None:
                 f"function {function.name} has a default for its attribute "
                 f"{function.attribute_proto[0].name}, which the inliner would ignore"
             )
+        _check_values(function)
         functions[identity] = function
 
     calls = {identity: _calls(function, functions) for identity, function in functions.items()}
@@ -148,6 +150,22 @@ def _check_functions(model: onnx.ModelProto) -> None:
         follow(identity, ())
 
 
+def _check_values(function: onnx.FunctionProto) -> None:
+    """Each value is defined once, before it is read. The checker does so for graphs alone."""
+    defined = {"", *function.input}
+    for node in function.node:
+        statement = _statement(f"function {function.name}", node)
+        if undefined := [name for name in node.input if name not in defined]:
+            raise InvalidModelError(f"{statement}: the value {undefined[0]!r} is not defined")
+        if repeated := [name for name in node.output if name and name in defined]:
+            raise InvalidModelError(f"{statement}: the value {repeated[0]!r} is defined twice")
+        defined.update(node.output)
+    if missing := [name for name in function.output if name not in defined]:
+        raise InvalidModelError(
+            f"function {function.name}: the output {missing[0]!r} is not defined"
+        )
+
+
 def _calls(
     caller: onnx.ModelProto | onnx.FunctionProto,
     functions: dict[_FunctionId, onnx.FunctionProto],
@@ -162,8 +180,7 @@ def _calls(
     calls = set()
     for node in _nested(nodes):
         domain = _domain(node.domain)
-        name = f"{domain}.{node.op_type}" if domain else node.op_type
-        statement = f"{where}: {', '.join(node.output)} = {name}"
+        statement = _statement(where, node)
         if domain not in imported:
             raise InvalidModelError(f"{statement}: the domain {domain!r} is not imported")
         for item in node.attribute:
@@ -202,6 +219,13 @@ def _nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         for item in node.attribute:
             for graph in (*([item.g] if item.HasField("g") else []), *item.graphs):
                 yield from _nested(graph.node)
+
+
+def _statement(where: str, node: onnx.NodeProto) -> str:
+    """A node, as a message names it."""
+    domain = _domain(node.domain)
+    operator = f"{domain}.{node.op_type}" if domain else node.op_type
+    return f"{where}: {', '.join(node.output)} = {operator}"
 
 
 def _domain(name: str) -> str:
