@@ -59,10 +59,18 @@ class Benchmark:
         Raises:
             ArchitectureError: It is not a member of the space.
         """
-        self.space.check(architecture)
-        return tuple(self.values[self._rows[identity(self.space, architecture)]].tolist())
+        return tuple(self.values[self.row(architecture)].tolist())
 
     __call__ = evaluate
+
+    def row(self, architecture: Architecture) -> int:
+        """The architecture's position in ``architectures`` and ``values``.
+
+        Raises:
+            ArchitectureError: It is not a member of the space.
+        """
+        self.space.check(architecture)
+        return self._rows[identity(self.space, architecture)]
 
     @cached_property
     def _rows(self) -> dict[Any, int]:

@@ -1,0 +1,53 @@
+"""Writing files so that a reader, or a process that was killed, never sees half of one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+UNFINISHED = ".unfinished"
+"""Ending of the name of a file that is being written; safe to delete."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears, or replaces its former self, when it is complete.
+
+    Raises:
+        OSError: The folder cannot be made or written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + UNFINISHED)
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text, see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, see `write_bytes`."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file, see `write_bytes`."""
+    write_text(path, format_csv(header, rows))
+
+
+def format_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """The text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

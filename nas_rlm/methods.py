@@ -1,0 +1,175 @@
+"""The search methods by name, and the loop that counts distinct architectures.
+
+Every argument of Optuna's samplers is pinned to the default of Optuna 5, so that a later Optuna
+does not silently change what the RLM is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_rlm.benchmarks import Benchmark
+from nas_rlm.devices import unknown
+
+TRIALS_PER_EVALUATION = 20
+"""A search ends after this many trials per architecture of its budget, repeats included."""
+
+
+def _rlm(benchmark: Benchmark, budget: int, seed: int, **options: Any) -> BaseSampler:
+    # Imported here: the baselines must not pay for torch.
+    from nas_rlm.sampler import RLMSampler
+
+    return RLMSampler(benchmark.space, benchmark.objectives, seed=seed, **options)
+
+
+def _random(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+def _nsga2(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    return NSGAIISampler(
+        population_size=50,
+        mutation=None,
+        mutation_prob=None,
+        crossover=None,
+        crossover_prob=0.9,
+        swapping_prob=0.5,
+        seed=seed,
+        elite_population_selection_strategy=None,
+        child_generation_strategy=None,
+        after_trial_strategy=None,
+    )
+
+
+def _tpe(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    # The arguments that Optuna 5 deprecates stay out: naming them warns, and None is the default.
+    return TPESampler(
+        n_startup_trials=10,
+        n_ei_candidates=24,
+        seed=seed,
+        multivariate=None,
+        group=False,
+        constant_liar=True,
+    )
+
+
+METHODS: Mapping[str, Callable[..., BaseSampler]] = {
+    "rlm": _rlm,
+    "random": _random,
+    "nsga2": _nsga2,
+    "tpe": _tpe,
+}
+"""Method name to the function (benchmark, budget, seed) that makes its sampler."""
+
+TITLES: Mapping[str, str] = {
+    "rlm": "RLM",
+    "random": "Random search",
+    "nsga2": "NSGA-II",
+    "tpe": "TPE",
+}
+"""Method name to the name that a reader knows."""
+
+BASELINES = ("random", "nsga2", "tpe")
+"""What a search with the RLM is compared with."""
+
+
+class Evaluations(NamedTuple):
+    """What a search evaluated, in order of first evaluation.
+
+    Attributes:
+        rows: Shape (m,), positions in ``benchmark.architectures``, no two alike.
+        values: Shape (m, k), in the objectives' own units.
+        trials: Number of trials it took, repeats included.
+    """
+
+    rows: NDArray[np.intp]
+    values: NDArray[np.float64]
+    trials: int
+
+
+def make_sampler(
+    method: str, benchmark: Benchmark, budget: int, seed: int, **options: Any
+) -> BaseSampler:
+    """The sampler of a search method.
+
+    Args:
+        method: A key of `METHODS`.
+        benchmark: What will be searched.
+        budget: Distinct architectures that will be evaluated.
+        seed: Seeds whatever the sampler draws.
+        options: Other arguments of the sampler, where the method takes any.
+
+    Raises:
+        ValueError: There is no such method.
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return METHODS[method](benchmark, budget, seed, **options)
+
+
+def search_distinct(
+    benchmark: Benchmark,
+    sampler: BaseSampler,
+    budget: int,
+    *,
+    study: optuna.Study | None = None,
+    after_evaluation: Callable[[Evaluations], None] | None = None,
+) -> Evaluations:
+    """Search until ``budget`` distinct architectures have been evaluated.
+
+    A sampler may propose an architecture again. It is then told the known values, which costs a
+    real user nothing and so does not count. A sampler that only repeats itself is stopped after
+    `TRIALS_PER_EVALUATION` trials per architecture of the budget.
+
+    Args:
+        benchmark: What to search.
+        sampler: Proposes the architectures.
+        budget: Distinct architectures, those of ``study`` included.
+        study: Go on with this study instead of a new one in memory.
+        after_evaluation: Called after every new architecture with all there are.
+    """
+    if study is None:
+        study = optuna.create_study(directions=list(benchmark.directions))
+    study.sampler = sampler
+    known = evaluations(benchmark, study)
+    seen = set(known.rows.tolist())
+    budget = min(budget, benchmark.space.size)
+    while len(seen) < budget and known.trials < TRIALS_PER_EVALUATION * budget:
+        trial = study.ask(dict(benchmark.space.distributions))
+        row = benchmark.row(trial.params)
+        values = benchmark.evaluate(trial.params)
+        study.tell(trial, values)
+        known = known._replace(trials=trial.number + 1)
+        if row not in seen:
+            seen.add(row)
+            rows = np.append(known.rows, row)
+            known = known._replace(rows=rows, values=np.vstack([known.values, values]))
+            if after_evaluation is not None:
+                after_evaluation(known)
+    return known
+
+
+def evaluations(benchmark: Benchmark, study: optuna.Study) -> Evaluations:
+    """What a study has evaluated so far."""
+    trials = study.get_trials(deepcopy=False)
+    values: dict[int, list[float]] = {}
+    # In order of completion, which is that of the trials' numbers unless workers share the study.
+    for trial in sorted(trials, key=_completed):
+        if trial.state == TrialState.COMPLETE:
+            values.setdefault(benchmark.row(trial.params), trial.values)
+    return Evaluations(
+        rows=np.fromiter(values, dtype=np.intp, count=len(values)),
+        values=np.array(list(values.values())).reshape(-1, len(benchmark.objectives)),
+        trials=len(trials),
+    )
+
+
+def _completed(trial: FrozenTrial) -> tuple[bool, Any]:
+    return trial.datetime_complete is None, trial.datetime_complete or trial.number

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import optuna
+import pytest
+
+from nas_rlm.benchmarks import Benchmark, nasbench201
+from nas_rlm.methods import (
+    BASELINES,
+    METHODS,
+    TITLES,
+    TRIALS_PER_EVALUATION,
+    Evaluations,
+    evaluations,
+    make_sampler,
+    search_distinct,
+)
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Benchmark:
+    return nasbench201(devices=["pixel3"])
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_baseline_evaluates_distinct_architectures(method: str, benchmark: Benchmark) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a deprecated argument would change under our feet
+        sampler = make_sampler(method, benchmark, budget=60, seed=1)
+        found = search_distinct(benchmark, sampler, 60)
+    assert len(found.rows) == len(set(found.rows.tolist())) == 60
+    np.testing.assert_array_equal(found.values, benchmark.values[found.rows])
+    again = search_distinct(benchmark, make_sampler(method, benchmark, 60, 1), 60)
+    np.testing.assert_array_equal(found.rows, again.rows)
+    other = search_distinct(benchmark, make_sampler(method, benchmark, 60, 2), 60)
+    assert other.rows.tolist() != found.rows.tolist()
+
+
+def test_registry_has_a_title_for_each_method() -> None:
+    assert list(METHODS) == list(TITLES)
+    assert set(BASELINES) == set(METHODS) - {"rlm"}
+
+
+def test_unknown_method(benchmark: Benchmark) -> None:
+    with pytest.raises(ValueError, match=r"unknown method 'nsga3'; did you mean 'nsga2'\?"):
+        make_sampler("nsga3", benchmark, 10, 0)
+
+
+class _Alternating(optuna.samplers.RandomSampler):
+    """Proposes the same two architectures for ever."""
+
+    def sample_independent(self, study, trial, param_name, param_distribution):  # type: ignore[no-untyped-def]
+        return param_distribution.choices[trial.number % 2]
+
+
+def test_repeats_are_told_but_not_counted_and_end(benchmark: Benchmark) -> None:
+    reported: list[Evaluations] = []
+    study = optuna.create_study(directions=list(benchmark.directions))
+    found = search_distinct(
+        benchmark, _Alternating(), 5, study=study, after_evaluation=reported.append
+    )
+    assert len(found.rows) == len(reported) == 2
+    assert found.trials == len(study.trials) == 5 * TRIALS_PER_EVALUATION
+    assert all(trial.values for trial in study.trials)
+
+
+def test_goes_on_with_a_study(benchmark: Benchmark) -> None:
+    study = optuna.create_study(directions=list(benchmark.directions))
+    first = search_distinct(benchmark, make_sampler("random", benchmark, 8, 0), 8, study=study)
+    whole = search_distinct(benchmark, make_sampler("tpe", benchmark, 12, 0), 12, study=study)
+    assert whole.rows[:8].tolist() == first.rows.tolist()
+    assert len(set(whole.rows.tolist())) == 12
+    np.testing.assert_array_equal(evaluations(benchmark, study).values, whole.values)
