@@ -6,8 +6,9 @@ does not silently change what the RLM is compared with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -18,15 +19,37 @@ from optuna.trial import FrozenTrial, TrialState
 from nas_rlm.benchmarks import Benchmark
 from nas_rlm.devices import unknown
 
+if TYPE_CHECKING:
+    from surrogate import RLM
+
 TRIALS_PER_EVALUATION = 20
 """A search ends after this many trials per architecture of its budget, repeats included."""
 
 
-def _rlm(benchmark: Benchmark, budget: int, seed: int, **options: Any) -> BaseSampler:
+def _rlm(
+    benchmark: Benchmark,
+    budget: int,
+    seed: int,
+    *,
+    n_startup_trials: int = 20,
+    retrain_every: int = 10,
+    members: int | None = None,
+    training_steps: int | None = None,
+    on_training: Callable[[int], None] | None = None,
+) -> BaseSampler:
     # Imported here: the baselines must not pay for torch.
     from nas_rlm.sampler import RLMSampler
 
-    return RLMSampler(benchmark.space, benchmark.objectives, seed=seed, **options)
+    return RLMSampler(
+        benchmark.space,
+        [objective.name for objective in benchmark.objectives],
+        reference_point=benchmark.loss_range[:, 1].tolist(),
+        n_startup_trials=n_startup_trials,
+        retrain_every=retrain_every,
+        surrogate=partial(new_rlm, members=members, training_steps=training_steps),
+        seed=seed,
+        on_training=on_training,
+    )
 
 
 def _random(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
@@ -78,6 +101,21 @@ TITLES: Mapping[str, str] = {
 
 BASELINES = ("random", "nsga2", "tpe")
 """What a search with the RLM is compared with."""
+
+
+def new_rlm(
+    objectives: Sequence[str],
+    seed: int,
+    *,
+    members: int | None = None,
+    training_steps: int | None = None,
+) -> RLM:
+    """An untrained RLM; its own defaults hold for what is None."""
+    from surrogate import RLM, TrainingConfig
+
+    training = None if training_steps is None else TrainingConfig(steps=training_steps)
+    size = {} if members is None else {"members": members}
+    return RLM(objectives, seed=seed, training=training, **size)
 
 
 class Evaluations(NamedTuple):

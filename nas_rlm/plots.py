@@ -1,0 +1,239 @@
+"""Figures of a search: Pareto fronts, predictions beside the truth, hypervolume over evaluations."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from nas_rlm.benchmarks import Benchmark
+from nas_rlm.files import write_bytes
+from nas_rlm.methods import TITLES, Evaluations
+from nas_rlm.pareto import non_dominated
+
+if TYPE_CHECKING:
+    from nas_rlm.report import Predictions
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLOURS: Mapping[str, str] = {
+    "rlm": "#D55E00",
+    "tpe": "#009E73",
+    "nsga2": "#0072B2",
+    "random": "#7F7F7F",
+}
+"""Method name to its colour, in every figure."""
+
+ORDER_COLOURS = "viridis"
+_BACKGROUND = "#D9D9D9"
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "savefig.dpi": 200,
+}
+
+
+def save_plots(
+    folder: Path,
+    benchmark: Benchmark,
+    found: Evaluations,
+    predictions: Predictions | None,
+    shares: Mapping[str, NDArray[np.float64]],
+) -> list[Path]:
+    """Draw and save every figure as PNG, the overview of the fronts first.
+
+    Args:
+        folder: Where they go.
+        benchmark: What was searched.
+        found: What was evaluated.
+        predictions: Of unseen architectures; None leaves that figure out.
+        shares: Method name to hypervolume shares over evaluations, shape (seeds, m).
+
+    Returns:
+        The files.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figures = {"fronts": fronts_figure(benchmark, found)}
+        if predictions is not None:
+            figures["predictions"] = predictions_figure(benchmark, predictions)
+        figures["hypervolume"] = hypervolume_figure(shares)
+        for k, objective in enumerate(benchmark.objectives[1:], start=1):
+            name = objective.name.removesuffix("_latency_ms")
+            figures[f"front-{name}"] = fronts_figure(benchmark, found, [k])
+        return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    write_bytes(path, image.getvalue())
+    return path
+
+
+def fronts_figure(
+    benchmark: Benchmark, found: Evaluations, latencies: list[int] | None = None
+) -> Figure:
+    """One panel for each pair of the accuracy and a latency.
+
+    Args:
+        benchmark: What was searched.
+        found: What was evaluated.
+        latencies: Positions of the latencies among the objectives; None: all.
+    """
+    chosen = latencies or list(range(1, len(benchmark.objectives)))
+    figure, panels = _panels(len(chosen), width=3.6, height=3.0)
+    for axes, k in zip(panels, chosen, strict=True):
+        draw_front(axes, benchmark, found, k)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2 if len(chosen) < 2 else 4)
+    order = ScalarMappable(Normalize(1, len(found.rows)), ORDER_COLOURS)
+    figure.colorbar(order, ax=list(panels), label="Evaluation", fraction=0.04, pad=0.02)
+    return figure
+
+
+def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int) -> None:
+    """Accuracy over the k-th objective: the space, what was evaluated, and both fronts."""
+    pair = [0, k]
+    everything, evaluated = benchmark.values[:, pair], found.values[:, pair]
+    axes.plot(
+        everything[:, 1],
+        everything[:, 0],
+        ".",
+        color=_BACKGROUND,
+        markersize=2,
+        markeredgewidth=0,
+        rasterized=True,
+        label="All architectures",
+    )
+    axes.scatter(
+        evaluated[:, 1],
+        evaluated[:, 0],
+        c=np.arange(1, len(evaluated) + 1),
+        cmap=ORDER_COLOURS,
+        s=12,
+        linewidths=0.3,
+        edgecolors="white",
+        zorder=3,
+        label="Evaluated",
+    )
+    accuracy_limits = _zoom(everything[:, 0])
+    latency_limits = (0.0, float(np.quantile(everything[:, 1], 0.999)) * 1.04)
+    directions = [benchmark.directions[i] for i in pair]
+    for points, style in (
+        (evaluated, {"color": COLOURS["rlm"], "linewidth": 1.4, "label": "Front found"}),
+        (
+            everything,
+            {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2)), "label": "True front"},
+        ),
+    ):
+        steps = points[non_dominated(points, directions)]
+        steps = steps[np.argsort(steps[:, 1])]
+        # The best accuracy within a latency: it holds until the next step, and to the edge.
+        x = np.append(steps[:, 1], latency_limits[1])
+        axes.step(x, np.append(steps[:, 0], steps[-1, 0]), where="post", zorder=4, **style)
+    axes.set(
+        xlim=latency_limits,
+        ylim=accuracy_limits,
+        xlabel=benchmark.objectives[k].label,
+        ylabel=benchmark.objectives[0].label,
+    )
+
+
+def _zoom(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Limits that leave out the worst twentieth, which would squeeze the rest."""
+    low, high = np.quantile(values, [0.05, 1])
+    margin = 0.06 * (high - low)
+    return float(low), float(high + margin)
+
+
+def predictions_figure(benchmark: Benchmark, predictions: Predictions) -> Figure:
+    """One panel for each objective: predicted over actual, for architectures not trained on."""
+    figure, panels = _panels(len(benchmark.objectives), width=2.7, height=2.6)
+    scores = zip(predictions.kendall_tau(), predictions.spearman_rho(), strict=True)
+    for k, (axes, objective, (tau, rho)) in enumerate(
+        zip(panels, benchmark.objectives, scores, strict=True)
+    ):
+        actual, predicted = predictions.actual[:, k], predictions.predicted[:, k]
+        # The worst accuracies and the slowest networks are few and would squeeze the rest.
+        low, high = np.quantile(actual, [0.05, 1] if k == 0 else [0, 0.999])
+        margin = 0.03 * (high - low)
+        limits = float(low - margin), float(high + margin)
+        axes.hexbin(
+            actual,
+            predicted,
+            gridsize=45,
+            extent=(*limits, *limits),
+            bins="log",
+            cmap="Blues",
+            mincnt=1,
+            linewidths=0.1,
+        )
+        axes.axline((low, low), slope=1, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+        axes.set(
+            xlim=limits,
+            ylim=limits,
+            aspect="equal",
+            xlabel=objective.label,
+            ylabel="Predicted",
+            title=f"τ = {tau:.3f}, ρ = {rho:.3f}",
+        )
+    return figure
+
+
+def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Share of the true hypervolume over evaluations: the mean, and a band from least to most."""
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for method, curves in shares.items():
+        steps = np.arange(1, curves.shape[1] + 1)
+        seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
+        axes.plot(
+            steps,
+            curves.mean(axis=0),
+            color=COLOURS[method],
+            linewidth=1.8 if len(shares) and method == next(iter(shares)) else 1.3,
+            label=TITLES[method] + seeds,
+            zorder=3 if method == next(iter(shares)) else 2,
+        )
+        if len(curves) > 1:
+            band = curves.min(axis=0), curves.max(axis=0)
+            axes.fill_between(steps, *band, color=COLOURS[method], alpha=0.15, linewidth=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.set(
+        xlim=(1, max(curves.shape[1] for curves in shares.values())),
+        ylim=_hypervolume_limits(shares.values()),
+        xlabel="Distinct architectures evaluated",
+        ylabel="Share of the true hypervolume",
+    )
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _hypervolume_limits(curves: ArrayLike) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+def _panels(count: int, *, width: float, height: float) -> tuple[Figure, NDArray]:
+    """A figure with ``count`` panels, at most three in a row."""
+    columns = count if count <= 3 else 2 if count == 4 else 3
+    rows = -(-count // columns)
+    figure = Figure(figsize=(columns * width + 0.6, rows * height + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for empty in grid[count:]:
+        empty.set_axis_off()
+    return figure, grid[:count]
