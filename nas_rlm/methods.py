@@ -114,7 +114,7 @@ def new_rlm(
     from surrogate import RLM, TrainingConfig
 
     training = None if training_steps is None else TrainingConfig(steps=training_steps)
-    size = {} if members is None else {"members": members}
+    size: dict[str, Any] = {} if members is None else {"members": members}
     return RLM(objectives, seed=seed, training=training, **size)
 
 

@@ -60,6 +60,13 @@ class Objective:
         return self.source == "modelled"
 
     @property
+    def column(self) -> str:
+        """For CSV files: name, unit, and ``modelled`` where it is, such as ``acc_percent``."""
+        unit = {"%": "percent"}.get(self.unit, self.unit)
+        name = self.name if self.name.endswith(f"_{unit}") else f"{self.name}_{unit}"
+        return f"{name}_modelled" if self.modelled else name
+
+    @property
     def label(self) -> str:
         """For axes and table heads, such as ``Pixel3 latency (ms, modelled)``."""
         note = ", modelled" if self.modelled else ""

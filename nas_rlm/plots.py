@@ -1,11 +1,11 @@
-"""Figures of a search: Pareto fronts, predictions beside the truth, hypervolume over evaluations."""
+"""Figures of a search: Pareto fronts, predictions beside the truth, hypervolume over time."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nas_rlm.benchmarks import Benchmark
 from nas_rlm.files import write_bytes
@@ -34,8 +34,10 @@ COLOURS: Mapping[str, str] = {
 """Method name to its colour, in every figure."""
 
 ORDER_COLOURS = "viridis"
-_BACKGROUND = "#D9D9D9"
-_STYLE = {
+_BACKGROUND = "#CCCCCC"
+_FIRST_FEW = 10
+_DASHES = (0, (4, 2))
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -98,8 +100,17 @@ def fronts_figure(
     figure, panels = _panels(len(chosen), width=3.6, height=3.0)
     for axes, k in zip(panels, chosen, strict=True):
         draw_front(axes, benchmark, found, k)
+    for axes in panels:
+        if not axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2 if len(chosen) < 2 else 4)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=2 if len(chosen) == 1 else 4,
+        markerscale=1.5,
+    )
     order = ScalarMappable(Normalize(1, len(found.rows)), ORDER_COLOURS)
     figure.colorbar(order, ax=list(panels), label="Evaluation", fraction=0.04, pad=0.02)
     return figure
@@ -114,9 +125,8 @@ def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int) -> 
         everything[:, 0],
         ".",
         color=_BACKGROUND,
-        markersize=2,
+        markersize=2.2,
         markeredgewidth=0,
-        rasterized=True,
         label="All architectures",
     )
     axes.scatter(
@@ -127,19 +137,20 @@ def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int) -> 
         s=12,
         linewidths=0.3,
         edgecolors="white",
-        zorder=3,
+        zorder=5,
         label="Evaluated",
     )
-    accuracy_limits = _zoom(everything[:, 0])
-    latency_limits = (0.0, float(np.quantile(everything[:, 1], 0.999)) * 1.04)
+    # The least accurate and the slowest few would squeeze the rest.
+    accuracy_limits = _limits(everything[:, 0], 0.15, 1)
+    latency_limits = _limits(everything[:, 1], 0, 0.999)
     directions = [benchmark.directions[i] for i in pair]
-    for points, style in (
-        (evaluated, {"color": COLOURS["rlm"], "linewidth": 1.4, "label": "Front found"}),
-        (
-            everything,
-            {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 2)), "label": "True front"},
-        ),
-    ):
+    found_style = {"color": COLOURS["rlm"], "linewidth": 1.4, "label": "Front found"}
+    true_style = {"color": "black", "linewidth": 0.8, "linestyle": _DASHES, "label": "True front"}
+    styles: list[tuple[NDArray[np.float64], dict[str, Any]]] = [
+        (evaluated, found_style),
+        (everything, true_style),
+    ]
+    for points, style in styles:
         steps = points[non_dominated(points, directions)]
         steps = steps[np.argsort(steps[:, 1])]
         # The best accuracy within a latency: it holds until the next step, and to the edge.
@@ -153,11 +164,11 @@ def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int) -> 
     )
 
 
-def _zoom(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Limits that leave out the worst twentieth, which would squeeze the rest."""
-    low, high = np.quantile(values, [0.05, 1])
-    margin = 0.06 * (high - low)
-    return float(low), float(high + margin)
+def _limits(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """Limits of an axis from one quantile to another, with a margin."""
+    least, most = np.quantile(values, [low, high])
+    margin = 0.04 * (most - least)
+    return float(least - margin), float(most + margin)
 
 
 def predictions_figure(benchmark: Benchmark, predictions: Predictions) -> Figure:
@@ -168,10 +179,7 @@ def predictions_figure(benchmark: Benchmark, predictions: Predictions) -> Figure
         zip(panels, benchmark.objectives, scores, strict=True)
     ):
         actual, predicted = predictions.actual[:, k], predictions.predicted[:, k]
-        # The worst accuracies and the slowest networks are few and would squeeze the rest.
-        low, high = np.quantile(actual, [0.05, 1] if k == 0 else [0, 0.999])
-        margin = 0.03 * (high - low)
-        limits = float(low - margin), float(high + margin)
+        limits = _limits(actual, 0.05, 1) if k == 0 else _limits(actual, 0, 0.999)
         axes.hexbin(
             actual,
             predicted,
@@ -182,14 +190,16 @@ def predictions_figure(benchmark: Benchmark, predictions: Predictions) -> Figure
             mincnt=1,
             linewidths=0.1,
         )
-        axes.axline((low, low), slope=1, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
+        axes.axline(
+            (limits[0], limits[0]), slope=1, color="black", linewidth=0.8, linestyle=_DASHES
+        )
         axes.set(
             xlim=limits,
             ylim=limits,
             aspect="equal",
             xlabel=objective.label,
             ylabel="Predicted",
-            title=f"τ = {tau:.3f}, ρ = {rho:.3f}",
+            title=rf"$\tau$ = {tau:.3f}, $\rho$ = {rho:.3f}",
         )
     return figure
 
@@ -201,14 +211,7 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
     for method, curves in shares.items():
         steps = np.arange(1, curves.shape[1] + 1)
         seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
-        axes.plot(
-            steps,
-            curves.mean(axis=0),
-            color=COLOURS[method],
-            linewidth=1.8 if len(shares) and method == next(iter(shares)) else 1.3,
-            label=TITLES[method] + seeds,
-            zorder=3 if method == next(iter(shares)) else 2,
-        )
+        axes.plot(steps, curves.mean(axis=0), color=COLOURS[method], label=TITLES[method] + seeds)
         if len(curves) > 1:
             band = curves.min(axis=0), curves.max(axis=0)
             axes.fill_between(steps, *band, color=COLOURS[method], alpha=0.15, linewidth=0)
@@ -216,7 +219,7 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set(
         xlim=(1, max(curves.shape[1] for curves in shares.values())),
-        ylim=_hypervolume_limits(shares.values()),
+        ylim=(_floor(shares), 1),
         xlabel="Distinct architectures evaluated",
         ylabel="Share of the true hypervolume",
     )
@@ -224,8 +227,10 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
     return figure
 
 
-def _hypervolume_limits(curves: ArrayLike) -> tuple[float, float]:
-    return 0.0, 1.0
+def _floor(shares: Mapping[str, NDArray[np.float64]]) -> float:
+    """Where the axis begins: a tenth below all but the first few evaluations."""
+    least = min(float(curves[:, : _FIRST_FEW + 1][:, -1].min()) for curves in shares.values())
+    return float(np.floor(10 * least) / 10)
 
 
 def _panels(count: int, *, width: float, height: float) -> tuple[Figure, NDArray]:

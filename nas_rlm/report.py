@@ -19,12 +19,13 @@ from nas_rlm.benchmarks import Benchmark
 from nas_rlm.files import write_csv, write_json, write_text
 from nas_rlm.methods import BASELINES, TITLES, Evaluations, make_sampler, search_distinct
 from nas_rlm.objectives import Objective
-from nas_rlm.runs import Run
+from nas_rlm.runs import Run, RunError
 
 if TYPE_CHECKING:
     from surrogate import RLM
 
 FRONT_ROWS_SHOWN = 15
+BASELINE_SEEDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +67,8 @@ def predict_unseen(
     return Predictions(rows, predicted, benchmark.values[rows])
 
 
-def column(objective: Objective) -> str:
-    """An objective's column in a CSV file: name, unit, and ``modelled`` where it is."""
-    unit = {"%": "percent"}.get(objective.unit, objective.unit)
-    name = objective.name if objective.name.endswith(f"_{unit}") else f"{objective.name}_{unit}"
-    return f"{name}_modelled" if objective.modelled else name
-
-
 def write_report(
-    run: Run, model: RLM | None, *, progress: bool = True, baseline_seeds: int = 5
+    run: Run, model: RLM | None, *, progress: bool = True, baseline_seeds: int | None = None
 ) -> list[Path]:
     """Write everything that is made from a run's trials and its model.
 
@@ -82,12 +76,14 @@ def write_report(
         run: The run.
         model: The RLM trained on all that was evaluated; None leaves predictions out.
         progress: Show a bar over the baselines.
-        baseline_seeds: Searches with each other method to compare with; 0 leaves that out.
+        baseline_seeds: Searches with each other method to compare with; 0 leaves that out,
+            None is as many as in the last report, else `BASELINE_SEEDS`.
 
     Returns:
         The files: the front as CSV first, then the other texts, then the plots.
 
     Raises:
+        RunError: Nothing has been evaluated yet.
         OSError: A file cannot be written.
     """
     # matplotlib takes a second to import, and only a report needs it.
@@ -95,6 +91,8 @@ def write_report(
 
     started = time.monotonic()
     benchmark, found = run.benchmark, run.evaluations()
+    if not len(found.rows):
+        raise RunError(f"{run.folder}: nothing has been evaluated yet; run the search again")
     predictions = predict_unseen(benchmark, model, found.rows) if model else None
     others = _baselines(run, len(found.rows), baseline_seeds, progress)
     own = pareto.hypervolume_over_time(benchmark, found.values)
@@ -106,7 +104,6 @@ def write_report(
     _write_trials(files[1], run)
     drawn = plots.save_plots(run.plots_folder, benchmark, found, predictions, shares)
     summary["seconds"]["report"] = round(time.monotonic() - started, 1)
-    # Baselines that are there already are read, not searched again, and so take no time.
     write_json(run.folder / "summary.json", summary)
     write_text(files[2], format_summary(summary, [p.relative_to(run.folder) for p in drawn]))
     return [*files, run.folder / "summary.json", *drawn]
@@ -121,7 +118,7 @@ def front(benchmark: Benchmark, found: Evaluations) -> NDArray[np.intp]:
 def _write_front(file: Path, benchmark: Benchmark, found: Evaluations) -> None:
     write_csv(
         file,
-        ["arch", "evaluation", *map(column, benchmark.objectives)],
+        ["arch", "evaluation", *(o.column for o in benchmark.objectives)],
         (
             [_notation(benchmark, found.rows[i]), i + 1, *found.values[i].tolist()]
             for i in front(benchmark, found)
@@ -133,7 +130,7 @@ def _write_trials(file: Path, run: Run) -> None:
     space = run.benchmark.space
     write_csv(
         file,
-        ["trial", "arch", *map(column, run.benchmark.objectives), "seconds"],
+        ["trial", "arch", *(o.column for o in run.benchmark.objectives), "seconds"],
         (
             [
                 trial.number,
@@ -151,15 +148,17 @@ def _notation(benchmark: Benchmark, row: int) -> str:
 
 
 def _baselines(
-    run: Run, budget: int, seeds: int, progress: bool
+    run: Run, budget: int, seeds: int | None, progress: bool
 ) -> dict[str, NDArray[np.float64]]:
     """Hypervolume shares of each baseline, (seeds, budget), from the last report if it has them.
 
     All get as many distinct evaluations as the run has. A baseline that ends sooner keeps what
     it reached.
     """
-    wanted = {"evaluations": budget, "seeds": list(range(seeds))}
     stored = _stored_summary(run).get("baselines", {})
+    if seeds is None:
+        seeds = len(stored.get("seeds", range(BASELINE_SEEDS)))
+    wanted = {"evaluations": budget, "seeds": list(range(seeds))}
     if {name: stored.get(name) for name in wanted} == wanted:
         return {method: np.array(stored["shares"][method]) for method in stored["shares"]}
     methods = [method for method in BASELINES if method != run.config.method] if seeds else []
@@ -173,7 +172,7 @@ def _baselines(
     ) as bar:
         for method in methods:
             curves = []
-            for seed in wanted["seeds"]:
+            for seed in range(seeds):
                 bar.set_description(f"comparing with {TITLES[method]}")
                 sampler = make_sampler(method, run.benchmark, budget, seed)
                 values = search_distinct(run.benchmark, sampler, budget).values
@@ -268,7 +267,7 @@ def format_summary(summary: dict[str, Any], plots: Sequence[Path]) -> str:
         _prediction_table(summary),
         _comparison_table(summary),
         _provenance(summary),
-        "\n".join(["## Plots", "", *(f"![{plot.stem}]({plot.as_posix()})" for plot in plots)]),
+        "\n".join(["## Plots", "", *(f"![{plot.stem}]({plot.as_posix()})\n" for plot in plots)]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -23,9 +23,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.benchmarks import Benchmark, get_benchmark
-from nas_rlm.devices import unknown
+from nas_rlm.config import SearchConfig
 from nas_rlm.files import UNFINISHED, write_json
-from nas_rlm.methods import METHODS, Evaluations, evaluations
+from nas_rlm.methods import Evaluations, evaluations
 
 if sys.platform != "win32":
     import fcntl
@@ -42,68 +42,6 @@ _INTERRUPTED = "interrupted"
 
 class RunError(ValueError):
     """A run folder cannot be used for what was asked; nothing in it was changed."""
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """What to search and how.
-
-    Attributes:
-        benchmark: A key of `nas_rlm.benchmarks.BENCHMARKS`.
-        dataset: The accuracy to maximise, see the benchmark.
-        devices: The devices whose latencies to minimise.
-        data: A table of measurements, or the folder it lies in; None: ``NAS_RLM_DATA``, if set.
-        budget: Distinct architectures to evaluate.
-        seed: Seeds every random choice.
-        method: A key of `nas_rlm.methods.METHODS`.
-        n_startup_trials: Random architectures before the RLM proposes any.
-        retrain_every: Evaluations between two trainings of the RLM.
-        members: Models in the RLM's ensemble; None: the RLM's default.
-        training_steps: Optimiser steps of each training; None: the RLM's default.
-    """
-
-    benchmark: str = "nasbench201"
-    dataset: str = "cifar10"
-    devices: tuple[str, ...] = ("pixel3", "eyeriss", "cpu", "gpu")
-    data: str | None = None
-    budget: int = 200
-    seed: int = 0
-    method: str = "rlm"
-    n_startup_trials: int = 20
-    retrain_every: int = 10
-    members: int | None = None
-    training_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse figures that make no sense.
-
-        Raises:
-            ValueError: A figure is too small, or the method does not exist.
-        """
-        object.__setattr__(self, "devices", tuple(self.devices))
-        if self.method not in METHODS:
-            raise unknown("method", self.method, METHODS)
-        # The RLM keeps a part of its labels back, so it cannot start from fewer than four.
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
-
-    def open_benchmark(self) -> Benchmark:
-        """The benchmark; raises what its builder raises."""
-        return get_benchmark(
-            self.benchmark, dataset=self.dataset, devices=self.devices, data=self.data
-        )
-
-
-_LEAST = {
-    "budget": 4,
-    "seed": 0,
-    "n_startup_trials": 4,
-    "retrain_every": 1,
-    "members": 1,
-    "training_steps": 1,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +134,7 @@ def open_run(config: SearchConfig, folder: Path) -> Iterator[Run]:
         OSError: The folder cannot be made or written to.
         TableError, ValueError: The benchmark cannot be built.
     """
-    benchmark = config.open_benchmark()
+    benchmark = _benchmark(config)
     _check_folder(folder, config, benchmark)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -226,11 +164,17 @@ def load_run(folder: Path, data: str | None = None) -> Run:
     if stored is None:
         raise RunError(f"{folder} holds no run: name a folder that `nas-rlm search` wrote")
     config = replace(SearchConfig(**stored["config"]), data=data)
-    benchmark = config.open_benchmark()
+    benchmark = _benchmark(config)
     _check_folder(folder, config, benchmark)
     if not (folder / _JOURNAL).exists():
         raise RunError(f"{folder / _JOURNAL} is missing: run the search again")
     return Run(folder, config, benchmark, _load_study(folder / _JOURNAL, benchmark))
+
+
+def _benchmark(config: SearchConfig) -> Benchmark:
+    return get_benchmark(
+        config.benchmark, dataset=config.dataset, devices=config.devices, data=config.data
+    )
 
 
 def _without_data(config: SearchConfig) -> dict[str, Any]:

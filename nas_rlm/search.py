@@ -10,10 +10,11 @@ import numpy as np
 from optuna.samplers import BaseSampler
 from tqdm import tqdm
 
+from nas_rlm.config import SearchConfig
 from nas_rlm.methods import Evaluations, evaluations, make_sampler, new_rlm, search_distinct
 from nas_rlm.pareto import hypervolume_over_time
 from nas_rlm.report import write_report
-from nas_rlm.runs import Run, RunError, SearchConfig, load_run, open_run
+from nas_rlm.runs import Run, RunError, load_run, open_run
 
 if TYPE_CHECKING:
     from surrogate import RLM
@@ -22,7 +23,11 @@ __all__ = ["Run", "RunError", "SearchConfig", "load_run", "run_search"]
 
 
 def run_search(
-    config: SearchConfig, folder: str | Path, *, progress: bool = True, baseline_seeds: int = 5
+    config: SearchConfig,
+    folder: str | Path,
+    *,
+    progress: bool = True,
+    baseline_seeds: int | None = None,
 ) -> list[Path]:
     """Search, or go on with a search, and report on it.
 
@@ -34,7 +39,7 @@ def run_search(
         config: What to search and how.
         folder: Where the run lies; a new or empty folder, or one with the same run in it.
         progress: Show progress bars and what is going on.
-        baseline_seeds: Searches with each other method to compare with; 0 leaves that out.
+        baseline_seeds: Searches with each other method to compare with, see `write_report`.
 
     Returns:
         The files of the report, the front as CSV first.
@@ -114,7 +119,7 @@ def _train(run: Run, found: Evaluations, progress: bool) -> RLM:
         return model
     config, benchmark = run.config, run.benchmark
     model = new_rlm(
-        [objective.name for objective in benchmark.objectives],
+        [objective.column for objective in benchmark.objectives],
         config.seed,
         members=config.members,
         training_steps=config.training_steps,

@@ -1,0 +1,57 @@
+"""What a search is asked to do. Imports nothing heavy, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LEAST = {
+    "budget": 4,  # the RLM trains on four labels or more
+    "seed": 0,
+    "n_startup_trials": 4,
+    "retrain_every": 1,
+    "members": 1,
+    "training_steps": 1,
+}
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What to search and how.
+
+    Attributes:
+        benchmark: A key of `nas_rlm.benchmarks.BENCHMARKS`.
+        dataset: The accuracy to maximise, see the benchmark.
+        devices: The devices whose latencies to minimise.
+        data: A table of measurements, or the folder it lies in; None: ``NAS_RLM_DATA``, if set.
+        budget: Distinct architectures to evaluate.
+        seed: Seeds every random choice.
+        method: A key of `nas_rlm.methods.METHODS`.
+        n_startup_trials: Random architectures before the RLM proposes any.
+        retrain_every: Evaluations between two trainings of the RLM.
+        members: Models in the RLM's ensemble; None: the RLM's default.
+        training_steps: Optimiser steps of each training; None: the RLM's default.
+    """
+
+    benchmark: str = "nasbench201"
+    dataset: str = "cifar10"
+    devices: tuple[str, ...] = ("pixel3", "eyeriss", "cpu", "gpu")
+    data: str | None = None
+    budget: int = 200
+    seed: int = 0
+    method: str = "rlm"
+    n_startup_trials: int = 20
+    retrain_every: int = 10
+    members: int | None = None
+    training_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse figures that make no sense.
+
+        Raises:
+            ValueError: A figure is too small.
+        """
+        object.__setattr__(self, "devices", tuple(self.devices))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
