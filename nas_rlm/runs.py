@@ -24,8 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.benchmarks import Benchmark, get_benchmark
 from nas_rlm.config import SearchConfig
+from nas_rlm.devices import unknown
 from nas_rlm.files import UNFINISHED, write_json
-from nas_rlm.methods import Evaluations, evaluations
+from nas_rlm.methods import METHODS, Evaluations, evaluations
 
 if sys.platform != "win32":
     import fcntl
@@ -134,6 +135,8 @@ def open_run(config: SearchConfig, folder: Path) -> Iterator[Run]:
         OSError: The folder cannot be made or written to.
         TableError, ValueError: The benchmark cannot be built.
     """
+    if config.method not in METHODS:
+        raise unknown("method", config.method, METHODS)
     benchmark = _benchmark(config)
     _check_folder(folder, config, benchmark)
     folder.mkdir(parents=True, exist_ok=True)

