@@ -73,7 +73,9 @@ def save_plots(
         if predictions is not None:
             figures["predictions"] = predictions_figure(benchmark, predictions)
         figures["hypervolume"] = hypervolume_figure(shares)
-        for k, objective in enumerate(benchmark.objectives[1:], start=1):
+        latencies = list(enumerate(benchmark.objectives))[1:]
+        # A single one is on the overview already.
+        for k, objective in latencies if len(latencies) > 1 else []:
             name = objective.name.removesuffix("_latency_ms")
             figures[f"front-{name}"] = fronts_figure(benchmark, found, [k])
         return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]

@@ -261,7 +261,7 @@ def _data_differences(stored: dict[str, str], wanted: dict[str, str]) -> list[st
     differences = [
         f"the checksum of {name} differs"
         if name in stored and name in wanted
-        else f"it used {name}, which is not given here"
+        else f"it used {name}, which neither --data nor NAS_RLM_DATA gives here"
         if name in stored
         else f"it did not use {name}"
         for name in files
