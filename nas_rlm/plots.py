@@ -63,13 +63,15 @@ def save_plots(
         benchmark: What was searched.
         found: What was evaluated.
         predictions: Of unseen architectures; None leaves that figure out.
-        shares: Method name to hypervolume shares over evaluations, shape (seeds, m).
+        shares: Method name to hypervolume shares over evaluations, shape (seeds, m); the first
+            is the method that searched.
 
     Returns:
         The files.
     """
+    method = next(iter(shares))
     with matplotlib.rc_context(_STYLE):
-        figures = {"fronts": fronts_figure(benchmark, found)}
+        figures = {"fronts": fronts_figure(benchmark, found, method=method)}
         if predictions is not None:
             figures["predictions"] = predictions_figure(benchmark, predictions)
         figures["hypervolume"] = hypervolume_figure(shares)
@@ -77,7 +79,7 @@ def save_plots(
         # A single one is on the overview already.
         for k, objective in latencies if len(latencies) > 1 else []:
             name = objective.name.removesuffix("_latency_ms")
-            figures[f"front-{name}"] = fronts_figure(benchmark, found, [k])
+            figures[f"front-{name}"] = fronts_figure(benchmark, found, [k], method=method)
         return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
@@ -89,7 +91,11 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def fronts_figure(
-    benchmark: Benchmark, found: Evaluations, latencies: list[int] | None = None
+    benchmark: Benchmark,
+    found: Evaluations,
+    latencies: list[int] | None = None,
+    *,
+    method: str = "rlm",
 ) -> Figure:
     """One panel for each pair of the accuracy and a latency.
 
@@ -97,11 +103,12 @@ def fronts_figure(
         benchmark: What was searched.
         found: What was evaluated.
         latencies: Positions of the latencies among the objectives; None: all.
+        method: Which method searched; gives the front its colour.
     """
     chosen = latencies or list(range(1, len(benchmark.objectives)))
     figure, panels = _panels(len(chosen), width=3.6, height=3.0)
     for axes, k in zip(panels, chosen, strict=True):
-        draw_front(axes, benchmark, found, k)
+        draw_front(axes, benchmark, found, k, COLOURS[method])
     for axes in panels:
         if not axes.get_subplotspec().is_first_col():
             axes.set_ylabel("")
@@ -118,7 +125,7 @@ def fronts_figure(
     return figure
 
 
-def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int) -> None:
+def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int, colour: str) -> None:
     """Accuracy over the k-th objective: the space, what was evaluated, and both fronts."""
     pair = [0, k]
     everything, evaluated = benchmark.values[:, pair], found.values[:, pair]
@@ -146,7 +153,7 @@ def draw_front(axes: Axes, benchmark: Benchmark, found: Evaluations, k: int) -> 
     accuracy_limits = _limits(everything[:, 0], 0.15, 1)
     latency_limits = _limits(everything[:, 1], 0, 0.999)
     directions = [benchmark.directions[i] for i in pair]
-    found_style = {"color": COLOURS["rlm"], "linewidth": 1.4, "label": "Front found"}
+    found_style = {"color": colour, "linewidth": 1.4, "label": "Front found"}
     true_style = {"color": "black", "linewidth": 0.8, "linestyle": _DASHES, "label": "True front"}
     styles: list[tuple[NDArray[np.float64], dict[str, Any]]] = [
         (evaluated, found_style),
