@@ -1,0 +1,16 @@
+"""Text in, numbers out: a Regression Language Model that knows nothing of NAS."""
+
+from surrogate.numbers import NumberFormat, NumberRangeError
+from surrogate.rlm import RLM, CheckpointError
+from surrogate.text import TextError, Tokenizer
+from surrogate.training import TrainingConfig
+
+__all__ = [
+    "RLM",
+    "CheckpointError",
+    "NumberFormat",
+    "NumberRangeError",
+    "TextError",
+    "Tokenizer",
+    "TrainingConfig",
+]

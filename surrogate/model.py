@@ -1,0 +1,309 @@
+"""The Regression Language Model: a program encoder and a decoder that writes digits.
+
+A pre-norm encoder-decoder transformer with these departures from the textbook:
+
+- The encoder follows the program. The state of a statement is made from the sum of the states of
+  the values it reads, transformed and gated by its operator; sums and identities only pass states
+  on, and what is zero stays zero. Self-attention over the statements comes after that.
+- There are no positions in the encoder: the program's order is in the states.
+- Every digit stands at a known step of the sequence, so the decoder's position says which
+  objective and which digit it writes, and the grammar of allowed tokens is a table.
+- Several branches of the digit tree share one key-value cache of the numbers before them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the model.
+
+    Args:
+        vocabulary: Lexemes of the text.
+        signatures: Whole signatures known to the tokenizer.
+        number_vocabulary: Tokens of the numbers.
+        number_length: Tokens per number.
+        objectives: Numbers per text.
+        dim: Width of the states.
+        heads: Attention heads.
+        follow_layers: Passes through the program.
+        encoder_layers: Self-attention layers over statements.
+        decoder_layers: Layers of the decoder.
+        dropout: Probability of dropping a state in training.
+    """
+
+    vocabulary: int
+    signatures: int
+    number_vocabulary: int
+    number_length: int
+    objectives: int
+    dim: int = 64
+    heads: int = 4
+    follow_layers: int = 2
+    encoder_layers: int = 1
+    decoder_layers: int = 2
+    dropout: float = 0.0
+
+
+@dataclass
+class Batch:
+    """Programs as tensors; shapes as in `surrogate.text.Programs`."""
+
+    known: Tensor
+    spelled: Tensor
+    signature: Tensor
+    reads: Tensor
+    linear: Tensor
+    output: Tensor
+    used: Tensor
+
+    def __getitem__(self, index: Tensor | slice) -> Batch:
+        return Batch(
+            self.known,
+            self.spelled,
+            self.signature[index],
+            self.reads[index],
+            self.linear[index],
+            self.output[index],
+            self.used[index],
+        )
+
+    def __len__(self) -> int:
+        return len(self.signature)
+
+
+class Follow(nn.Module):
+    """One pass through the program: statement states from the states they read."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(dim, dim, bias=False)
+        self.gate = nn.Linear(dim, dim)
+
+    def forward(self, start: Tensor, operator: Tensor, batch: Batch) -> Tensor:
+        """States (n, 1 + t, dim), the block input first.
+
+        Args:
+            start: State of the block input, (n, dim).
+            operator: What each statement does, (n, t, dim).
+        """
+        gate = torch.sigmoid(self.gate(operator))
+        reads = batch.reads.to(start.dtype)
+        linear = batch.linear[..., None]
+        states = start[:, None]
+        for t in range(operator.shape[1]):
+            read = (reads[:, t : t + 1, : t + 1] @ states)[:, 0]
+            made = gate[:, t] * self.transform(read)
+            state = torch.where(linear[:, t], read, made)
+            states = torch.cat([states, state[:, None]], dim=1)
+        return states
+
+
+class Attention(nn.Module):
+    """Multi-head attention of (n, q, dim) over (n, m, dim)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def project(self, memory: Tensor) -> Tensor:
+        """Keys and values, (2, n, heads, m, dim / heads)."""
+        n, m, dim = memory.shape
+        return (
+            self.key_value(memory)
+            .view(n, m, 2, self.heads, dim // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
+
+    def forward(self, x: Tensor, key_value: Tensor, mask: Tensor | None = None) -> Tensor:
+        n, q, dim = x.shape
+        query = self.query(x).view(n, q, self.heads, -1).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(query, key_value[0], key_value[1], attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).reshape(n, q, dim))
+
+
+class FeedForward(nn.Sequential):
+    def __init__(self, dim: int, factor: int = 2) -> None:
+        super().__init__(nn.Linear(dim, factor * dim), nn.GELU(), nn.Linear(factor * dim, dim))
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.dim)
+        self.attention = Attention(config.dim, config.heads)
+        self.feed_forward_norm = nn.LayerNorm(config.dim)
+        self.feed_forward = FeedForward(config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """One layer over x (n, m, dim), of which ``real`` (n, 1, 1, m) is there."""
+        normed = self.attention_norm(x)
+        x = x + self.dropout(self.attention(normed, self.attention.project(normed), real))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class Encoder(nn.Module):
+    """Statements to memory: the result, what statements there are, and one vector for each."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.word = nn.Embedding(config.vocabulary, dim, padding_idx=0)
+        self.place = nn.Embedding(64, dim)
+        self.signature = nn.Embedding(1 + config.signatures, dim)
+        self.used = nn.Embedding(2, dim)
+        self.start = nn.Parameter(torch.randn(dim))
+        self.follow = nn.ModuleList(Follow(dim) for _ in range(config.follow_layers))
+        self.merge = nn.Linear(config.follow_layers * dim, dim)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Memory (n, 2 + t, dim), and which of it is there, (n, 1, 1, 2 + t) bool."""
+        n = len(batch)
+        spelled = batch.spelled
+        places = self.place.weight[torch.arange(spelled.shape[1], device=spelled.device) % 64]
+        signature = self.signature(batch.known) + (self.word(spelled) * places).mean(1)
+        operator = signature[batch.signature.clamp(min=0)]
+        start = self.start.expand(n, -1)
+        states = torch.cat([layer(start, operator, batch) for layer in self.follow], dim=-1)
+        made = self.merge(states[:, 1:])
+        result = (made * batch.output[..., None]).sum(1, keepdim=True)
+        kind = operator + self.used(batch.used.long())
+        x = torch.cat([result, kind.mean(1, keepdim=True), made + kind], dim=1)
+        real = F.pad(batch.signature >= 0, (2, 0), value=True)[:, None, None]
+        for layer in self.layers:
+            x = layer(x, real)
+        return self.norm(x), real
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(config.dim)
+        self.self_attention = Attention(config.dim, config.heads)
+        self.cross_norm = nn.LayerNorm(config.dim)
+        self.cross_attention = Attention(config.dim, config.heads)
+        self.feed_forward_norm = nn.LayerNorm(config.dim)
+        self.feed_forward = FeedForward(config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def remember(self, x: Tensor) -> Tensor:
+        """Self-attention keys and values of x (n, q, dim), as `Attention.project` gives them."""
+        return self.self_attention.project(self.self_norm(x))
+
+    def forward(
+        self, x: Tensor, key_value: Tensor, sees: Tensor, memory: Tensor, real: Tensor
+    ) -> Tensor:
+        """One layer.
+
+        Args:
+            x: States, (n r, q, dim), r rows for each of n texts.
+            key_value: Self-attention keys and values, those of x among them.
+            sees: Which of them each state sees, broadcastable to (n r, heads, q, keys) bool.
+            memory: Keys and values of the encoder's memory, of n texts.
+            real: Which of the memory is there, (n, 1, 1, m) bool.
+        """
+        x = x + self.dropout(self.self_attention(self.self_norm(x), key_value, sees))
+        # Rows that read the same text share its memory.
+        shared = self.cross_norm(x).view(memory.shape[1], -1, x.shape[-1])
+        x = x + self.dropout(self.cross_attention(shared, memory, real)).view_as(x)
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class RegressionLanguageModel(nn.Module):
+    """Text in, k numbers out, digit by digit.
+
+    The decoder reads, for each number, a begin token and then the number's l tokens; each of them
+    but the last predicts the next one. A number sees those before it, or, where they are hidden,
+    only the text: the first gives joint distributions, the second marginal ones.
+    """
+
+    BEGIN = 0
+    """Id of the begin token; those of number tokens follow, shifted by one."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.token = nn.Embedding(1 + config.number_vocabulary, config.dim)
+        self.step = nn.Embedding(config.objectives * (1 + config.number_length), config.dim)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(config.dim)
+        self.logits = nn.Linear(config.dim, config.number_vocabulary)
+
+    def forward(self, batch: Batch, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """Teacher forcing.
+
+        Args:
+            batch: n programs.
+            tokens: Numbers to feed, (n, k, l).
+            hidden: Texts whose numbers do not see one another, (n,) bool.
+
+        Returns:
+            Logits of each number token given those before it, (n, k, l, number vocabulary).
+        """
+        n, k, length = tokens.shape
+        memory, real = self.encoder(batch)
+        x = self.token(F.pad(tokens + 1, (1, 0), value=self.BEGIN)).flatten(1, 2)
+        x = x + self.step.weight
+        number = torch.arange(k, device=x.device).repeat_interleave(length + 1)
+        causal = torch.ones(len(number), len(number), dtype=torch.bool, device=x.device).tril()
+        same = number[:, None] == number
+        sees = causal & (same | ~hidden[:, None, None, None])
+        for layer in self.layers:
+            key_value = layer.remember(x)
+            x = layer(x, key_value, sees, layer.cross_attention.project(memory), real)
+        return self.logits(self.norm(x)).view(n, k, length + 1, -1)[:, :, :-1]
+
+
+class Decoder:
+    """Incremental decoding with a key-value cache, over a tree of tokens per text.
+
+    The cache holds the keys and values of every token fed so far. `feed` lets each new token see
+    the cached ones it descends from, so the branches of a number share what came before them.
+
+    Args:
+        model: In evaluation mode.
+        batch: n programs.
+        repeat: Rows per program, for samples.
+    """
+
+    def __init__(self, model: RegressionLanguageModel, batch: Batch, repeat: int = 1) -> None:
+        self.model = model
+        self.rows = len(batch) * repeat
+        memory, self._real = model.encoder(batch)
+        self._memory = [
+            layer.cross_attention.project(memory).contiguous() for layer in model.layers
+        ]
+        empty = self._memory[0][:, :1, :, :0]
+        self._cache = [empty.expand(-1, self.rows, -1, -1, -1) for _ in model.layers]
+        self.device = memory.device
+
+    def feed(self, tokens: Tensor, steps: Tensor, sees: Tensor) -> Tensor:
+        """Add tokens and predict the one after each.
+
+        Args:
+            tokens: (n, m) ids, `BEGIN` or a number token's id plus one.
+            steps: Place of each in the sequence that the model was trained on, (m,) or (n, m).
+            sees: Which cached and new tokens each one sees, broadcastable to
+                (n, 1, m, cached + m) bool.
+
+        Returns:
+            Logits, (n, m, number vocabulary).
+        """
+        x = self.model.token(tokens) + self.model.step(steps)
+        for i, layer in enumerate(self.model.layers):
+            self._cache[i] = torch.cat([self._cache[i], layer.remember(x)], dim=-2)
+            x = layer(x, self._cache[i], sees, self._memory[i], self._real)
+        return self.model.logits(self.model.norm(x))

@@ -1,0 +1,288 @@
+"""ONNX text as a program: statements, and which earlier ones each of them reads.
+
+The tokenizer knows the syntax of ONNX text (functions of one statement per line) and the four
+operators that only add or pass on values; what the other operators mean is for the model to learn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+_HEADER = re.compile(r"^\s*(\w+)\s*(?:<[^>]*>)?\s*\((.*?)\)\s*=>\s*\((.*?)\)\s*\{?\s*$")
+_STATEMENT = re.compile(r"^\s*(\w+(?:\s*,\s*\w+)*)\s*=\s*([\w.]+)\s*(<.*>)?\s*\(([^()]*)\)\s*$")
+_LEXEME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d|[^\sA-Za-z\d]")
+
+# A sum of states needs no learning: the state of a statement with one of these operators is the
+# signed sum of the states it reads, so that x - x is zero and an identity changes nothing.
+_ONES = (1,) * 256
+_LINEAR = {"Add": _ONES, "Sum": _ONES, "Identity": _ONES, "Sub": (1, -1)}
+
+
+class TextError(ValueError):
+    """A text that cannot be read, or that does not fit what the model was trained on."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One line of a function: the operator with its attributes, and the values it reads."""
+
+    outputs: tuple[str, ...]
+    operator: str
+    signature: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One function (or the main graph) of a text."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A batch of n programs, padded to t statements.
+
+    Attributes:
+        signatures: The s different signatures (operator with attributes) of the batch.
+        signature: Which of them each statement has, (n, t) int64; -1 where there is no statement.
+        reads: Signed number of times a statement reads a value, (n, t, 1 + t) int8. Value 0 is any
+            input of the block, value 1 + i what statement i defines.
+        linear: Statements that are the sum of what they read, (n, t) bool.
+        output: Statements that define an output of their block, (n, t) bool.
+        used: Statements that an output depends on, (n, t) bool.
+    """
+
+    signatures: tuple[str, ...]
+    signature: np.ndarray
+    reads: np.ndarray
+    linear: np.ndarray
+    output: np.ndarray
+    used: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.signature)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Programs:
+        return replace(
+            self,
+            signature=self.signature[index],
+            reads=self.reads[index],
+            linear=self.linear[index],
+            output=self.output[index],
+            used=self.used[index],
+        )
+
+
+def lexemes(text: str) -> list[str]:
+    """Split into words of identifiers, single digits and punctuation; white space is dropped."""
+    return _LEXEME.findall(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.split()[-1] for part in text.split(",") if part.strip())
+
+
+@lru_cache(maxsize=1 << 16)
+def parse_block(text: str) -> Block:
+    """Read one function.
+
+    Raises:
+        TextError: It is not a function of one statement per line, or reads an undefined value.
+    """
+    lines = [line for line in text.splitlines() if line.strip() and line.strip() not in "{}"]
+    header = _HEADER.match(re.sub(r"\[[^\]]*\]", "", lines[0])) if lines else None
+    if header is None:
+        raise TextError(f"not a function of ONNX text: {text.strip()[:60]!r}")
+    name, inputs, outputs = header[1], _names(header[2]), _names(header[3])
+    statements = []
+    defined = set(inputs)
+    for line in lines[1:]:
+        match = _STATEMENT.match(line)
+        if match is None:
+            raise TextError(f"{name}: not a statement of ONNX text: {line.strip()[:80]!r}")
+        arguments = _names(match[4])
+        if unknown := [value for value in arguments if value not in defined]:
+            raise TextError(f"{name}: {unknown[0]!r} is read before it is defined")
+        operator, attributes = match[2], match[3] or ""
+        statements.append(Statement(_names(match[1]), operator, operator + attributes, arguments))
+        defined.update(statements[-1].outputs)
+    if unknown := [value for value in outputs if value not in defined]:
+        raise TextError(f"{name}: output {unknown[0]!r} is never defined")
+    return Block(name, inputs, outputs, tuple(statements))
+
+
+def split_blocks(text: str) -> list[str]:
+    """The functions of a document, the main graph first, without their opset headers."""
+    *pieces, rest = text.split("\n}")
+    if not pieces or rest.strip():
+        raise TextError("the text ends inside a function: it is truncated or not ONNX text")
+    return [_without_header(piece) for piece in pieces]
+
+
+@lru_cache(maxsize=4096)
+def _without_header(piece: str) -> str:
+    """One function, its lines stripped, without what stands in angle brackets before it."""
+    lines = [line.strip() for line in piece.splitlines() if line.strip()]
+    if lines and lines[0].startswith("<"):
+        end = next((i for i, line in enumerate(lines) if line.endswith(">")), len(lines))
+        lines = lines[end + 1 :]
+    return "\n".join(lines)
+
+
+class Tokenizer:
+    """Turns texts into `Programs`, with a vocabulary learned from training texts.
+
+    A block that stands in every training text says nothing about any of them, so it is folded
+    away; a text whose other blocks differ is refused rather than misread. What is left is at most
+    ``max_statements`` statements, never truncated. The vocabulary holds whole signatures
+    (operator and attributes), the lexemes they consist of, and all printable characters, so that
+    an unseen signature is still spelled.
+
+    Args:
+        folded: Blocks that every text has.
+        signatures: Known signatures.
+        words: Known lexemes.
+        max_statements: Longest program.
+    """
+
+    def __init__(
+        self,
+        folded: Sequence[str],
+        signatures: Sequence[str],
+        words: Sequence[str],
+        max_statements: int = 64,
+    ) -> None:
+        self.folded = tuple(folded)
+        self.signatures = tuple(signatures)
+        self.words = tuple(words)
+        self.max_statements = max_statements
+        characters = [chr(code) for code in range(33, 127)]
+        self.vocabulary = ("<pad>", "<unknown>", *characters, *self.words)
+        self._token = {word: index for index, word in enumerate(self.vocabulary)}
+        self._signature = {text: index for index, text in enumerate(self.signatures)}
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], max_statements: int = 64) -> Tokenizer:
+        """Learn what is constant, and the vocabulary of what is not.
+
+        Raises:
+            TextError: There are no texts, or one of them is not ONNX text.
+        """
+        documents = [split_blocks(text) for text in dict.fromkeys(texts)]
+        if not documents:
+            raise TextError("the tokenizer needs at least one text")
+        common = set.intersection(*(set(blocks) for blocks in documents))
+        # With a single text everything is common; keep its blocks, there is nothing to compare.
+        folded = [block for block in documents[0] if block in common and len(documents) > 1]
+        rest = dict.fromkeys(b for blocks in documents for b in blocks if b not in common)
+        if len(documents) == 1:
+            rest = dict.fromkeys(documents[0])
+        signatures = dict.fromkeys(
+            s.signature for block in rest for s in parse_block(block).statements
+        )
+        words = dict.fromkeys(w for s in signatures for w in lexemes(s) if len(w) > 1)
+        return cls(folded, sorted(signatures), sorted(words), max_statements)
+
+    def spell(self, signatures: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Signatures as tokens: their lexemes, an unknown lexeme by its characters.
+
+        Returns:
+            Whether and where each of the s signatures is known, (s,) int64 with 0 for an unknown
+            one, and its token ids, (s, longest) int64, padded with 0.
+        """
+        spelled: list[list[int]] = []
+        for signature in signatures:
+            spelled.append([])
+            for word in lexemes(signature):
+                pieces = [word] if word in self._token else word
+                spelled[-1] += [self._token.get(piece, 1) for piece in pieces]
+        longest = max(map(len, spelled), default=0)
+        padded = np.array([row + [0] * (longest - len(row)) for row in spelled], dtype=np.int64)
+        known = np.array([self._signature.get(text, -1) + 1 for text in signatures])
+        return known, padded
+
+    def programs(self, texts: Sequence[str]) -> Programs:
+        """Read texts, n strings, into padded programs.
+
+        Raises:
+            TextError: A text is not ONNX text, lacks a folded block, or is too long.
+        """
+        folded = set(self.folded)
+        parsed: list[list[Block]] = []
+        for text in texts:
+            blocks = split_blocks(text)
+            rest = [block for block in blocks if block not in folded]
+            if len(blocks) - len(rest) != len(folded):
+                raise TextError(
+                    "a text lacks a part that every training text has "
+                    f"({_missing(folded, blocks)}): its skeleton differs, so the model cannot "
+                    "read it; train on texts of both kinds"
+                )
+            parsed.append([parse_block(block) for block in rest])
+        lengths = [sum(len(block.statements) for block in blocks) for blocks in parsed]
+        if max(lengths, default=0) > self.max_statements:
+            raise TextError(
+                f"a text has {max(lengths)} statements, more than max_statements = "
+                f"{self.max_statements}; raise it, texts are never truncated"
+            )
+        return self._pad(parsed, max(lengths, default=0))
+
+    def to_dict(self) -> dict[str, object]:
+        """All that `Tokenizer(**...)` needs, as JSON types."""
+        return {
+            "folded": list(self.folded),
+            "signatures": list(self.signatures),
+            "words": list(self.words),
+            "max_statements": self.max_statements,
+        }
+
+    def _pad(self, parsed: list[list[Block]], length: int) -> Programs:
+        n = len(parsed)
+        signatures: dict[str, int] = {}
+        signature = np.full((n, length), -1, dtype=np.int64)
+        reads = np.zeros((n, length, 1 + length), dtype=np.int8)
+        linear = np.zeros((n, length), dtype=bool)
+        output = np.zeros((n, length), dtype=bool)
+        arrows: list[tuple[int, int, int, int]] = []
+        for i, blocks in enumerate(parsed):
+            t = 0
+            for block in blocks:
+                place = dict.fromkeys(block.inputs, 0)
+                for statement in block.statements:
+                    signature[i, t] = signatures.setdefault(statement.signature, len(signatures))
+                    signs = _LINEAR.get(statement.operator)
+                    linear[i, t] = signs is not None
+                    for value, sign in zip(statement.inputs, signs or _ONES, strict=False):
+                        arrows.append((i, t, place[value], sign))
+                    t += 1
+                    place.update(dict.fromkeys(statement.outputs, t))
+                for value in block.outputs:
+                    if place[value]:
+                        output[i, place[value] - 1] = True
+        if arrows:
+            text, reader, read, count = np.array(arrows).T
+            np.add.at(reads, (text, reader, read), count.astype(np.int8))
+        used = output.copy()
+        for t in range(length - 1, 0, -1):
+            used[:, :t] |= used[:, t : t + 1] & (reads[:, t, 1 : t + 1] != 0)
+        return Programs(tuple(signatures), signature, reads, linear, output, used)
+
+    def sha256(self) -> str:
+        """Fingerprint of everything the tokenizer knows."""
+        return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()
+
+
+def _missing(folded: set[str], blocks: list[str]) -> str:
+    absent = sorted(block.split("(")[0].split("<")[0].strip() for block in folded - set(blocks))
+    return ", ".join(absent[:3]) or "a function stands twice"

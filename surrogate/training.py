@@ -1,0 +1,311 @@
+"""Soft digit targets, a ranking loss on the digits' own expectation, and the training loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.special import ndtr
+from torch import Tensor
+from tqdm import tqdm
+
+from surrogate.model import Batch, RegressionLanguageModel
+from surrogate.numbers import NumberFormat
+from surrogate.scale import Scale
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the model is trained.
+
+    Args:
+        steps: Optimiser steps at most.
+        batch_size: Texts per step.
+        learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
+        weight_decay: Of AdamW.
+        softness: Width of the soft digit targets, in coordinates of the objective's scale.
+        ranking: Weight of the pairwise ranking loss.
+        hidden: Share of texts, drawn anew each step, whose numbers do not see one another.
+        margin: Largest difference in coordinates that the ranking loss asks for.
+        held_out: Share of the training labels kept for early stopping, where that is at least
+            ten of them; with fewer labels all are trained on, for all the steps.
+        evaluations: Times the held-out labels are looked at.
+        patience: Evaluations without improvement before training stops.
+    """
+
+    steps: int = 500
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    softness: float = 0.05
+    ranking: float = 60.0
+    margin: float = 0.05
+    hidden: float = 0.7
+    held_out: float = 0.1
+    evaluations: int = 12
+    patience: int = 5
+
+
+@dataclass
+class Targets:
+    """What a batch of n texts with k numbers of l tokens, from v, is trained on.
+
+    Attributes:
+        tokens: The path fed to the decoder, (n, k, l) int64.
+        soft: Probability of each token given the path before it, (n, k, l, v).
+        middle: Coordinate of the middle of the branch below each token, (n, k, l, v).
+        coordinates: Of the labels, (n, k).
+    """
+
+    tokens: Tensor
+    soft: Tensor
+    middle: Tensor
+    coordinates: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """The same targets on another device."""
+        return Targets(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+def make_targets(
+    values: np.ndarray,
+    number: NumberFormat,
+    scales: list[Scale],
+    softness: float,
+    noise: np.ndarray,
+) -> Targets:
+    """Soften labels over neighbouring numbers.
+
+    The label becomes a normal distribution of width ``softness`` in its scale's coordinate. The
+    path is a draw from it, so that every branch with mass gets trained, and the target of each
+    step is the distribution's share of each branch below the path.
+
+    Args:
+        values: Labels, (n, k).
+        noise: Standard normal draws, (n, k); zeros make the path the label itself.
+    """
+    n, objectives = values.shape
+    shape = (n, objectives, number.length, len(number.vocabulary))
+    tokens = np.zeros(shape[:-1], dtype=np.int64)
+    soft, middle = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    coordinates = np.zeros((n, objectives), dtype=np.float32)
+    for k, scale in enumerate(scales):
+        center = scale(values[:, k])
+        tokens[:, k] = number.encode(scale.inverse(center + softness * noise[:, k]))
+        for j in range(number.length):
+            low, high = (scale(bound) for bound in number.children(tokens[:, k, :j]))
+            edges = (np.stack([low, high]) - center[:, None]) / softness
+            mass = np.diff(ndtr(edges), axis=0)[0]
+            total = mass.sum(-1, keepdims=True)
+            path = np.eye(shape[-1])[tokens[:, k, j]]
+            soft[:, k, j] = np.where(total > 1e-6, mass / np.maximum(total, 1e-6), path)
+            middle[:, k, j] = scale.middle(number, tokens[:, k, :j])
+        coordinates[:, k] = center
+    return Targets(*map(torch.from_numpy, (tokens, soft, middle, coordinates)))
+
+
+def expectation(log_p: Tensor, targets: Targets) -> Tensor:
+    """Expected coordinate of each number, (n, k), differentiable in log_p (n, k, l, v).
+
+    The mass that leaves the path at some digit is placed at the middle of the branch it takes;
+    what stays reaches the path's number. No further pass through the decoder is needed.
+    """
+    on_path = log_p.gather(-1, targets.tokens[..., None])
+    reached = F.pad(on_path[..., 0].cumsum(-1), (1, 0)).exp()
+    leaving = (log_p.exp() * targets.middle).scatter(-1, targets.tokens[..., None], 0.0).sum(-1)
+    end = targets.middle[..., -1, :].gather(-1, targets.tokens[..., -1:])[..., 0]
+    return (reached[..., :-1] * leaving).sum(-1) + reached[..., -1] * end
+
+
+def ranking_loss(expected: Tensor, coordinates: Tensor, margin: float) -> Tensor:
+    """Mean hinge over pairs: expectations must differ as the labels do, up to ``margin``.
+
+    Args:
+        expected: (n, k).
+        coordinates: Of the labels, (n, k).
+    """
+    wanted = coordinates[:, None] - coordinates[None]
+    got = expected[:, None] - expected[None]
+    missing = F.relu(wanted.abs().clamp(max=margin) - wanted.sign() * got)
+    pairs = (wanted != 0).sum().clamp(min=1)
+    return (missing * (wanted != 0)).sum() / pairs
+
+
+def losses(
+    model: RegressionLanguageModel,
+    batch: Batch,
+    targets: Targets,
+    hidden: Tensor,
+    allowed: Tensor,
+    margin: float,
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy per number with the soft digits, and the ranking loss."""
+    logits = model(batch, targets.tokens, hidden)
+    log_p = logits.masked_fill(~allowed, -1e9).log_softmax(-1)
+    cross_entropy = -(targets.soft * log_p.clamp(min=-50)).sum((-1, -2)).mean()
+    ranking = ranking_loss(expectation(log_p, targets), targets.coordinates, margin)
+    return cross_entropy, ranking
+
+
+def train(
+    model: RegressionLanguageModel,
+    batch: Batch,
+    values: np.ndarray,
+    number: NumberFormat,
+    scales: list[Scale],
+    config: TrainingConfig,
+    *,
+    held_out: np.ndarray,
+    bar: tqdm | None = None,
+    checkpoint: Path | None = None,
+) -> list[dict[str, float]]:
+    """Fit ``model`` in place; randomness comes from torch's global generator.
+
+    Args:
+        batch: n programs.
+        values: Labels, (n, k).
+        held_out: Which of them only serve early stopping, (n,) bool; none: train all steps.
+        bar: Progress bar, advanced by one per step.
+        checkpoint: File to resume from and to write to at every evaluation.
+
+    Returns:
+        One record per evaluation: step, training loss and held-out loss.
+    """
+    device = model.logits.weight.device
+    allowed = torch.from_numpy(number.grammar).to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=config.weight_decay
+    )
+    warm_up = max(1, config.steps // 10)
+
+    def rate(step: int) -> float:
+        done = max(0, step - warm_up) / max(1, config.steps - warm_up)
+        return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    training, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    size = min(config.batch_size, max(8, len(training) // 3), len(training))
+    every = max(1, config.steps // config.evaluations)
+    state = _State(model, optimizer, schedule)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint)
+        if bar is not None:
+            bar.update(state.step)
+    while state.step < config.steps and state.stale < config.patience:
+        model.train()
+        if len(state.order) < size:
+            state.order = torch.randperm(len(training))
+        chosen = training[state.order[:size].numpy()]
+        state.order = state.order[size:]
+        noise = torch.randn(size, values.shape[1], dtype=torch.float64).numpy()
+        targets = make_targets(values[chosen], number, scales, config.softness, noise).to(device)
+        hidden = (torch.rand(size) < config.hidden).to(device)
+        entropy, ranking = losses(
+            model, batch[torch.from_numpy(chosen)], targets, hidden, allowed, config.margin
+        )
+        loss = entropy + config.ranking * ranking
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        state.step += 1
+        if bar is not None:
+            bar.update()
+        if state.step % every == 0 or state.step == config.steps:
+            record = {"step": float(state.step), "training_loss": loss.item()}
+            if len(held):
+                record["held_out_loss"] = _held_out_loss(
+                    model, batch[torch.from_numpy(held)], values[held], number, scales, config
+                )
+            state.record(record)
+            if checkpoint is not None:
+                state.save(checkpoint)
+    if bar is not None:
+        bar.update(config.steps - state.step)
+    if state.best is not None:
+        model.load_state_dict(state.best)
+    model.eval()
+    return state.history
+
+
+def _held_out_loss(
+    model: RegressionLanguageModel,
+    batch: Batch,
+    values: np.ndarray,
+    number: NumberFormat,
+    scales: list[Scale],
+    config: TrainingConfig,
+) -> float:
+    model.eval()
+    device = model.logits.weight.device
+    targets = make_targets(values, number, scales, config.softness, np.zeros(values.shape))
+    with torch.inference_mode():
+        entropy, ranking = losses(
+            model,
+            batch,
+            targets.to(device),
+            torch.ones(len(values), dtype=torch.bool, device=device),
+            torch.from_numpy(number.grammar).to(device),
+            config.margin,
+        )
+    return (entropy + config.ranking * ranking).item()
+
+
+class _State:
+    """What an interrupted training needs to go on: weights, optimiser, order, randomness."""
+
+    FIELDS = ("step", "stale", "order", "history", "best")
+
+    def __init__(
+        self,
+        model: RegressionLanguageModel,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LambdaLR,
+    ) -> None:
+        self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        self.model = model
+        self.step = 0
+        self.stale = 0
+        self.order = torch.empty(0, dtype=torch.long)
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] | None = None
+
+    def record(self, record: dict[str, float]) -> None:
+        """Note an evaluation; keep the weights if the held-out loss is the lowest so far."""
+        earlier = [past["held_out_loss"] for past in self.history if "held_out_loss" in past]
+        self.history.append(record)
+        if "held_out_loss" not in record:
+            return
+        if record["held_out_loss"] < min(earlier, default=math.inf):
+            self.stale = 0
+            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        else:
+            self.stale += 1
+
+    def save(self, file: Path) -> None:
+        """Write everything, replacing the file only when it is complete."""
+        content = {
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            **{
+                name: getattr(self, name) for name in ("step", "stale", "order", "history", "best")
+            },
+            "random": torch.get_rng_state(),
+        }
+        unfinished = file.with_suffix(".unfinished")
+        torch.save(content, unfinished)
+        unfinished.replace(file)
+
+    def load(self, file: Path) -> None:
+        """Go on from `save`."""
+        content = torch.load(file, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+        for name in self.FIELDS:
+            setattr(self, name, content[name])
+        torch.set_rng_state(content["random"])

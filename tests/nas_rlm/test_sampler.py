@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
+    RelativeSamplerTestCase,
+)
+from optuna.trial import TrialState
+
+from nas_rlm.benchmarks import nasbench201
+from nas_rlm.sampler import RLMSampler
+from search_spaces import get_space
+from search_spaces.base import SearchSpace
+from surrogate import RLM, TrainingConfig
+
+SPACE = get_space("nasbench201")
+
+
+def quick(objectives, seed):
+    return RLM(objectives, members=2, seed=seed, training=TrainingConfig(steps=20))
+
+
+def new_sampler(**options) -> RLMSampler:
+    defaults = {"n_startup_trials": 6, "retrain_every": 4, "surrogate": quick, "seed": 0}
+    return RLMSampler(SPACE, **{**defaults, **options})
+
+
+class Conforming:
+    """Optuna's own tests, on spaces that are not ours."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: RLMSampler(SPACE, seed=0)
+
+
+class TestBasic(Conforming, BasicSamplerTestCase):
+    pass
+
+
+class TestRelative(Conforming, RelativeSamplerTestCase):
+    pass
+
+
+class TestMultiObjective(Conforming, MultiObjectiveSamplerTestCase):
+    pass
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    return nasbench201("cifar10", ("gpu",))
+
+
+def objective_of(benchmark):
+    def objective(trial):
+        params = {
+            n: trial.suggest_categorical(n, d.choices) for n, d in SPACE.distributions.items()
+        }
+        return benchmark.evaluate(params)
+
+    return objective
+
+
+def proposals(study):
+    return [SPACE.format(trial.params) for trial in study.trials]
+
+
+@pytest.mark.parametrize("storage", ["memory", "journal", "sqlite"])
+def test_it_searches_with_each_kind_of_storage(benchmark, storage, tmp_path):
+    kinds = {
+        "memory": lambda: None,
+        "journal": lambda: optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
+        ),
+        "sqlite": lambda: f"sqlite:///{tmp_path / 'study.db'}",
+    }
+    study = optuna.create_study(
+        storage=kinds[storage](), directions=list(benchmark.directions), sampler=new_sampler()
+    )
+    study.optimize(objective_of(benchmark), n_trials=12)
+    assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
+    assert len(set(proposals(study))) == 12
+    assert study.sampler.model is not None
+    assert all(type(v) is str for trial in study.trials for v in trial.params.values())
+
+
+def test_another_sampler_goes_on_as_the_first_would_have(benchmark):
+    whole = optuna.create_study(directions=list(benchmark.directions), sampler=new_sampler())
+    whole.optimize(objective_of(benchmark), n_trials=12)
+    parts = optuna.create_study(directions=list(benchmark.directions), sampler=new_sampler())
+    for _ in range(4):
+        parts.sampler = new_sampler()
+        parts.optimize(objective_of(benchmark), n_trials=3)
+    assert proposals(parts) == proposals(whole)
+
+
+def test_proposals_beat_random_ones(benchmark):
+    study = optuna.create_study(
+        directions=list(benchmark.directions),
+        sampler=new_sampler(
+            n_startup_trials=20,
+            retrain_every=20,
+            reference_point=benchmark.loss_range[:, 1],
+            surrogate=lambda names, seed: RLM(
+                names, members=1, seed=seed, training=TrainingConfig(steps=100)
+            ),
+        ),
+    )
+    study.optimize(objective_of(benchmark), n_trials=40)
+    found = benchmark.hypervolume(np.array([trial.values for trial in study.trials]))
+    rng = np.random.default_rng(0)
+    random = [
+        benchmark.hypervolume(benchmark.values[rng.choice(SPACE.size, 40, replace=False)])
+        for _ in range(50)
+    ]
+    assert found > np.quantile(random, 0.9)
+
+
+def test_running_trials_are_not_proposed_again(benchmark):
+    study = optuna.create_study(directions=list(benchmark.directions), sampler=new_sampler())
+    study.optimize(objective_of(benchmark), n_trials=6)
+    asked = [study.ask(dict(SPACE.distributions)) for _ in range(5)]
+    assert len({SPACE.format(trial.params) for trial in asked}) == 5
+    assert not {SPACE.format(trial.params) for trial in asked} & set(proposals(study)[:6])
+
+
+def test_failed_trials_may_be_proposed_again_and_teach_nothing(benchmark):
+    study = optuna.create_study(directions=list(benchmark.directions), sampler=new_sampler())
+
+    def failing(trial):
+        objective_of(benchmark)(trial)
+        raise RuntimeError("out of memory")
+
+    study.optimize(failing, n_trials=8, catch=(RuntimeError,))
+    study.optimize(objective_of(benchmark), n_trials=7)
+    complete = study.get_trials(states=(TrialState.COMPLETE,))
+    assert len(complete) == 7
+
+
+class Small(SearchSpace):
+    """The cells that have one operation on every edge but two: twenty-five of them."""
+
+    name = "small"
+    choices = MappingProxyType({n: SPACE.choices[n] for n in ("edge_0_1", "edge_2_3")})
+
+    def _whole(self, architecture):
+        return {name: architecture.get(name, "skip_connect") for name in SPACE.choices}
+
+    def parse(self, text):
+        whole = SPACE.parse(text)
+        return {name: whole[name] for name in self.choices}
+
+    def format(self, architecture):
+        return SPACE.format(self._whole(architecture))
+
+    def key(self, architecture):
+        return SPACE.key(self._whole(architecture))
+
+    def onnx_text(self, architecture, *, batch_size=1, image_size=32):
+        return SPACE.onnx_text(self._whole(architecture))
+
+
+def test_a_small_space_is_evaluated_whole_and_then_the_study_stops(benchmark):
+    space = Small()
+    sampler = RLMSampler(space, n_startup_trials=6, surrogate=quick, seed=0)
+    study = optuna.create_study(directions=list(benchmark.directions), sampler=sampler)
+
+    def objective(trial):
+        params = {
+            n: trial.suggest_categorical(n, d.choices) for n, d in space.distributions.items()
+        }
+        return benchmark.evaluate(space._whole(params))
+
+    study.optimize(objective, n_trials=100)
+    assert len(study.trials) == 25
+    assert len({space.format(trial.params) for trial in study.trials}) == 25
+
+
+def test_a_space_too_large_to_enumerate_is_searched_near_the_front(benchmark):
+    sampler = new_sampler(n_candidates=200)
+    study = optuna.create_study(directions=list(benchmark.directions), sampler=sampler)
+    study.optimize(objective_of(benchmark), n_trials=12)
+    assert len(set(proposals(study))) == 12
+
+
+def test_one_objective_is_enough(benchmark):
+    study = optuna.create_study(direction="maximize", sampler=new_sampler())
+    study.optimize(lambda trial: objective_of(benchmark)(trial)[0], n_trials=10)
+    assert len(set(proposals(study))) == 10
+
+
+def test_a_constant_objective_does_no_harm(benchmark):
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=new_sampler())
+    study.optimize(lambda trial: (objective_of(benchmark)(trial)[0], 1.0), n_trials=10)
+    assert study.sampler.model.objectives == ("objective0",)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objectives": ["accuracy"]}, "1 objectives .* 2 directions"),
+        ({"reference_point": [80.0]}, "1 values for 2 objectives"),
+    ],
+)
+def test_a_study_that_does_not_match_is_refused(benchmark, options, message):
+    study = optuna.create_study(
+        directions=list(benchmark.directions), sampler=new_sampler(**options)
+    )
+    with pytest.raises(ValueError, match=message):
+        study.optimize(objective_of(benchmark), n_trials=1)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="n_startup_trials"):
+        RLMSampler(SPACE, n_startup_trials=2)

@@ -1,0 +1,227 @@
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from scipy.stats import kendalltau, spearmanr
+
+from nas_rlm.benchmarks import nasbench201
+from surrogate import RLM, CheckpointError, NumberFormat, TextError, TrainingConfig
+
+QUICK = TrainingConfig(steps=60)
+
+
+@pytest.fixture(scope="module")
+def fitted(labelled):
+    return RLM(["first", "second"], members=2, training=QUICK).fit(*labelled, progress=False)
+
+
+def test_it_learns(fitted, labelled):
+    texts, values = labelled
+    predicted = fitted.predict(texts)
+    assert predicted.shape == (60, 2)
+    for k in range(2):
+        assert spearmanr(predicted[:, k], values[:, k])[0] > 0.9
+
+
+def test_deviations_are_positive_and_members_average_to_the_prediction(fitted, labelled):
+    texts = labelled[0][:9]
+    mean, deviation = fitted.predict(texts, return_std=True)
+    assert (deviation > 0).all()
+    members = fitted.predict_members(texts)
+    assert members.shape == (9, 2, 2)
+    assert (members.min(1) <= mean + 1e-9).all()
+    assert (mean <= members.max(1) + 1e-9).all()
+
+
+def test_samples_are_joint_and_seeded(fitted, labelled):
+    texts = labelled[0][:9]
+    drawn = fitted.sample(texts, 33, seed=1)
+    assert drawn.shape == (9, 33, 2)
+    np.testing.assert_array_equal(drawn, fitted.sample(texts, 33, seed=1))
+    assert (drawn != fitted.sample(texts, 33, seed=2)).any()
+    spread = np.ptp(labelled[1], axis=0)
+    assert (np.abs(np.median(drawn, axis=1) - fitted.predict(texts)) < 0.35 * spread).all()
+
+
+def test_the_same_seed_gives_the_same_model(labelled):
+    texts, values = labelled
+    state = torch.get_rng_state()
+    models = [
+        RLM(["a", "b"], members=1, seed=seed, training=TrainingConfig(steps=10)).fit(
+            texts, values, progress=False
+        )
+        for seed in (3, 3, 4)
+    ]
+    first, same, other = (model.predict(texts) for model in models)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+    assert torch.equal(torch.get_rng_state(), state), "the user's random state was touched"
+
+
+def test_predictions_do_not_depend_on_the_batch(fitted, labelled):
+    texts = labelled[0]
+    np.testing.assert_allclose(
+        fitted.predict(texts), fitted.predict(texts, batch_size=7), rtol=1e-4
+    )
+
+
+def test_a_saved_model_predicts_the_same(fitted, labelled, tmp_path):
+    texts = labelled[0]
+    for _ in range(2):  # saving again replaces the model
+        fitted.save(tmp_path / "models" / "one")
+    loaded = RLM.load(tmp_path / "models" / "one")
+    np.testing.assert_array_equal(loaded.predict(texts), fitted.predict(texts))
+    assert loaded.objectives == ("first", "second")
+    assert sorted(p.name for p in (tmp_path / "models" / "one").iterdir()) == [
+        *("rlm.json", "tokenizer.json", "weights.safetensors")
+    ]
+    assert [p.name for p in (tmp_path / "models").iterdir()] == ["one"]
+
+
+def _edit(name, change):
+    def spoil(folder):
+        content = json.loads((folder / name).read_text())
+        change(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return spoil
+
+
+def _truncate(folder):
+    file = folder / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _drop_a_weight(folder):
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    weights.popitem()
+    safetensors.torch.save_file(weights, folder / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_edit("rlm.json", lambda c: c.update(version=99)), "version 99"),
+        (_edit("rlm.json", lambda c: c.pop("scales")), "damaged"),
+        (_edit("rlm.json", lambda c: c["sizes"].update(dim=32)), "weights do not match"),
+        (_edit("rlm.json", lambda c: c["training"].update(stepz=1)), "damaged"),
+        (_edit("tokenizer.json", lambda c: c["signatures"].reverse()), "tokenizer.json is not"),
+        (_edit("tokenizer.json", lambda c: c.pop("words")), "damaged"),
+        (lambda folder: (folder / "rlm.json").write_text("[]"), "version None"),
+        (lambda folder: (folder / "rlm.json").write_text("{"), "damaged"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "missing"),
+        (_truncate, "damaged"),
+        (_drop_a_weight, "weights do not match"),
+    ],
+)
+def test_what_does_not_match_is_refused(fitted, tmp_path, spoil, message):
+    fitted.save(tmp_path / "model")
+    spoil(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=message):
+        RLM.load(tmp_path / "model")
+
+
+def test_saving_does_not_overwrite_something_else(fitted, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match="something else"):
+        fitted.save(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda v: v[:-1], "shape"),
+        (lambda v: v[:, :1], "shape"),
+        (lambda v: np.where(v == v.max(), np.nan, v), "label .* is nan"),
+        (lambda v: np.where(v == v.max(), np.inf, v), "label .* is inf"),
+        (lambda v: v * [[1, 0]], "nothing to learn"),
+        (lambda v: v * 1e12, "too large"),
+    ],
+)
+def test_bad_labels_are_refused(labelled, spoil, message):
+    texts, values = labelled
+    with pytest.raises(ValueError, match=message):
+        RLM(["a", "b"], training=QUICK).fit(texts, spoil(values), progress=False)
+
+
+def test_bad_uses_are_refused(fitted, labelled):
+    texts, values = labelled
+    with pytest.raises(ValueError, match="distinct"):
+        RLM(["a", "a"])
+    with pytest.raises(ValueError, match="members"):
+        RLM(["a"], members=0)
+    with pytest.raises(ValueError, match="at least 4"):
+        RLM(["a", "b"]).fit(texts[:3], values[:3])
+    with pytest.raises(ValueError, match="not one text"):
+        RLM(["a", "b"]).fit(texts[0], values)
+    with pytest.raises(RuntimeError, match="not trained"):
+        RLM(["a"]).predict(texts)
+    with pytest.raises(ValueError, match="samples"):
+        fitted.sample(texts, 0)
+    with pytest.raises(TextError):
+        fitted.predict(["not ONNX text"])
+    assert fitted.predict([]).shape == (0, 2)
+
+
+def test_an_interrupted_fit_resumes_in_the_right_member(labelled, tmp_path, monkeypatch):
+    texts, values = labelled
+    options = {"members": 2, "training": TrainingConfig(steps=20, evaluations=4)}
+    whole = RLM(["a", "b"], **options).fit(texts, values, progress=False)
+    from surrogate import rlm as module
+
+    original, calls = module.train, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(kwargs["checkpoint"].name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        RLM(["a", "b"], **options).fit(texts, values, progress=False, checkpoint=tmp_path / "c")
+    resumed = RLM(["a", "b"], **options).fit(
+        texts, values, progress=False, checkpoint=tmp_path / "c"
+    )
+    np.testing.assert_array_equal(resumed.predict(texts), whole.predict(texts))
+    assert not (tmp_path / "c").exists()
+
+
+def test_it_beats_a_constant_and_a_ridge_on_real_architectures():
+    """NAS-Bench-201's CIFAR-10 accuracy with 200 labels, tested on 1,000 other cells."""
+    benchmark = nasbench201("cifar10", ("gpu",))
+    rows = np.random.default_rng(0).permutation(len(benchmark.architectures))[:1200]
+    texts = [benchmark.space.onnx_text(benchmark.architectures[row]) for row in rows]
+    values = benchmark.values[rows]
+    choices = benchmark.space.distributions
+    onehot = np.array(
+        [
+            [
+                benchmark.architectures[row][name] == choice
+                for name, distribution in choices.items()
+                for choice in distribution.choices
+            ]
+            for row in rows
+        ],
+        dtype=float,
+    )
+    train, test = slice(0, 200), slice(200, None)
+    gram = onehot[train].T @ onehot[train] + np.eye(onehot.shape[1])
+    target = values[train, 0] - values[train, 0].mean()
+    ridge = onehot[test] @ np.linalg.solve(gram, onehot[train].T @ target)
+    rlm = RLM(["accuracy", "gpu"], members=1, training=TrainingConfig(steps=200))
+    predicted = rlm.fit(texts[train], values[train], progress=False).predict(texts[test])
+    tau = kendalltau(predicted[:, 0], values[test, 0])[0]
+    assert tau > kendalltau(ridge, values[test, 0])[0] + 0.1
+    assert tau > 0.7
+    error = np.abs(predicted - values[test]).mean(0)
+    assert (error < 0.7 * np.abs(values[test] - np.median(values[train], 0)).mean(0)).all()
+
+
+def test_numbers_may_be_written_with_other_digits(labelled):
+    texts, values = labelled
+    rlm = RLM(["a", "b"], members=1, number=NumberFormat(digits=2), training=QUICK)
+    assert rlm.fit(texts, values, progress=False).predict(texts).shape == (60, 2)

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+
+from surrogate import NumberFormat
+from surrogate import training as training_module
+from surrogate.model import RegressionLanguageModel
+from surrogate.scale import Scale
+from surrogate.training import TrainingConfig, expectation, make_targets, ranking_loss, train
+
+VALUES = np.column_stack([np.linspace(80, 94, 40), np.geomspace(3, 40, 40)])
+NUMBER = NumberFormat(digits=3)
+SCALES = [Scale.fit(VALUES[:, k]) for k in range(2)]
+
+
+def test_a_scale_is_monotone_and_invertible():
+    grid = np.linspace(VALUES[0, 0] - 5, VALUES[-1, 0] + 5, 400)
+    coordinates = SCALES[0](grid)
+    assert (np.diff(coordinates) > 0).all()
+    np.testing.assert_allclose(SCALES[0].inverse(coordinates), grid, atol=1e-9)
+    assert SCALES[0](VALUES[0, 0]) == 0
+    assert SCALES[0](VALUES[-1, 0]) == 1
+
+
+def test_soft_targets_are_distributions_around_the_label():
+    targets = make_targets(VALUES, NUMBER, SCALES, 0.02, np.zeros(VALUES.shape))
+    torch.testing.assert_close(targets.soft.sum(-1), torch.ones(40, 2, NUMBER.length))
+    likeliest = targets.soft.argmax(-1)
+    # A label next to a boundary may lean to the other side; the first tokens rarely do.
+    assert (likeliest == targets.tokens).float().mean() > 0.8
+    narrow = make_targets(VALUES, NUMBER, SCALES, 1e-6, np.zeros(VALUES.shape))
+    assert (narrow.soft.argmax(-1) == narrow.tokens).float().mean() > 0.99
+
+
+def test_perfect_digits_have_the_label_as_expectation():
+    targets = make_targets(VALUES, NUMBER, SCALES, 0.02, np.zeros(VALUES.shape))
+    certain = torch.full(targets.soft.shape, -1e9).scatter(-1, targets.tokens[..., None], 0.0)
+    torch.testing.assert_close(
+        expectation(certain, targets), targets.coordinates, atol=0.01, rtol=0
+    )
+    soft = targets.soft.clamp(min=1e-12).log()
+    torch.testing.assert_close(expectation(soft, targets), targets.coordinates, atol=0.03, rtol=0)
+
+
+def test_ranking_loss_counts_only_what_is_missing():
+    coordinates = torch.tensor([[0.0], [0.5], [1.0]])
+    assert ranking_loss(coordinates, coordinates, margin=0.1) == 0
+    assert ranking_loss(coordinates * 0.3, coordinates, margin=0.1) == 0
+    assert ranking_loss(-coordinates, coordinates, margin=0.1) > 0.5
+    assert ranking_loss(torch.zeros(3, 1), coordinates, margin=0.1) == pytest.approx(0.1)
+
+
+def run(tiny, values, checkpoint=None, steps=24, held_out=0, **options):
+    model, batch, number = tiny
+    torch.manual_seed(5)
+    fresh = RegressionLanguageModel(model.config)
+    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    mask = np.arange(len(values)) < held_out
+    config = TrainingConfig(steps=steps, evaluations=6, batch_size=4, **options)
+    history = train(
+        fresh, batch, values, number, scales, config, held_out=mask, checkpoint=checkpoint
+    )
+    return fresh, history
+
+
+@pytest.fixture
+def values():
+    return np.column_stack([np.linspace(5, 60, 7), np.linspace(1, 2, 7)])
+
+
+def test_an_interrupted_training_ends_where_an_unbroken_one_does(
+    tiny, values, tmp_path, monkeypatch
+):
+    whole, history = run(tiny, values, held_out=2)
+    checkpoint = tmp_path / "member.pt"
+    save = training_module._State.save
+
+    def save_then_stop(self, file):
+        save(self, file)
+        if self.step >= 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_module._State, "save", save_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, values, checkpoint, held_out=2)
+    monkeypatch.setattr(training_module._State, "save", save)
+    resumed, resumed_history = run(tiny, values, checkpoint, held_out=2)
+    assert resumed_history == history
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+
+
+def test_held_out_labels_stop_training_and_do_not_train(tiny, values):
+    _, history = run(tiny, values, held_out=2, steps=600, patience=1, learning_rate=0.02)
+    assert history[-1]["step"] < 600
+    changed = values.copy()
+    changed[:2] = changed[:2] + 0.1
+    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    model, batch, number = tiny
+    weights = []
+    for labels in (values, changed):
+        torch.manual_seed(5)
+        fresh = RegressionLanguageModel(model.config)
+        config = TrainingConfig(steps=8, batch_size=4, evaluations=1)
+        mask = np.arange(7) < 2
+        train(fresh, batch, labels, number, scales, config, held_out=mask)
+        weights.append(fresh.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
