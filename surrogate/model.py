@@ -14,6 +14,7 @@ A pre-norm encoder-decoder transformer with these departures from the textbook:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -242,6 +243,10 @@ class RegressionLanguageModel(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.logits = nn.Linear(config.dim, config.number_vocabulary)
 
+    def decoder_layers(self) -> list[DecoderLayer]:
+        """The layers, with the type that `nn.ModuleList` forgets."""
+        return cast(list[DecoderLayer], list(self.layers))
+
     def forward(self, batch: Batch, tokens: Tensor, hidden: Tensor) -> Tensor:
         """Teacher forcing.
 
@@ -261,7 +266,7 @@ class RegressionLanguageModel(nn.Module):
         causal = torch.ones(len(number), len(number), dtype=torch.bool, device=x.device).tril()
         same = number[:, None] == number
         sees = causal & (same | ~hidden[:, None, None, None])
-        for layer in self.layers:
+        for layer in self.decoder_layers():
             key_value = layer.remember(x)
             x = layer(x, key_value, sees, layer.cross_attention.project(memory), real)
         return self.logits(self.norm(x)).view(n, k, length + 1, -1)[:, :, :-1]
@@ -284,7 +289,7 @@ class Decoder:
         self.rows = len(batch) * repeat
         memory, self._real = model.encoder(batch)
         self._memory = [
-            layer.cross_attention.project(memory).contiguous() for layer in model.layers
+            layer.cross_attention.project(memory).contiguous() for layer in model.decoder_layers()
         ]
         empty = self._memory[0][:, :1, :, :0]
         self._cache = [empty.expand(-1, self.rows, -1, -1, -1) for _ in model.layers]
@@ -303,7 +308,7 @@ class Decoder:
             Logits, (n, m, number vocabulary).
         """
         x = self.model.token(tokens) + self.model.step(steps)
-        for i, layer in enumerate(self.model.layers):
+        for i, layer in enumerate(self.model.decoder_layers()):
             self._cache[i] = torch.cat([self._cache[i], layer.remember(x)], dim=-2)
             x = layer(x, self._cache[i], sees, self._memory[i], self._real)
         return self.model.logits(self.model.norm(x))

@@ -67,6 +67,9 @@ class Targets:
     middle: Tensor
     coordinates: Tensor
 
+    def __getitem__(self, rows: Tensor) -> Targets:
+        return Targets(*(tensor[rows] for tensor in vars(self).values()))
+
     def to(self, device: torch.device) -> Targets:
         """The same targets on another device."""
         return Targets(*(tensor.to(device) for tensor in vars(self).values()))
@@ -190,42 +193,43 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     training, held = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     size = min(config.batch_size, max(8, len(training) // 3), len(training))
-    every = max(1, config.steps // config.evaluations)
     state = _State(model, optimizer, schedule)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
         if bar is not None:
             bar.update(state.step)
     while state.step < config.steps and state.stale < config.patience:
+        # Everything random of the steps up to the next evaluation is drawn at once: one round of
+        # vectorised targets, and a checkpoint between rounds needs no half-used order.
+        rounds = min(max(1, config.steps // config.evaluations), config.steps - state.step)
+        passes = [torch.randperm(len(training)) for _ in range(1 + rounds * size // len(training))]
+        order = training[torch.cat(passes)[: rounds * size].numpy()]
+        noise = torch.randn(len(order), values.shape[1], dtype=torch.float64).numpy()
+        targets = make_targets(values[order], number, scales, config.softness, noise).to(device)
+        hidden = (torch.rand(len(order)) < config.hidden).to(device)
         model.train()
-        if len(state.order) < size:
-            state.order = torch.randperm(len(training))
-        chosen = training[state.order[:size].numpy()]
-        state.order = state.order[size:]
-        noise = torch.randn(size, values.shape[1], dtype=torch.float64).numpy()
-        targets = make_targets(values[chosen], number, scales, config.softness, noise).to(device)
-        hidden = (torch.rand(size) < config.hidden).to(device)
-        entropy, ranking = losses(
-            model, batch[torch.from_numpy(chosen)], targets, hidden, allowed, config.margin
-        )
-        loss = entropy + config.ranking * ranking
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        state.step += 1
-        if bar is not None:
-            bar.update()
-        if state.step % every == 0 or state.step == config.steps:
-            record = {"step": float(state.step), "training_loss": loss.item()}
-            if len(held):
-                record["held_out_loss"] = _held_out_loss(
-                    model, batch[torch.from_numpy(held)], values[held], number, scales, config
-                )
-            state.record(record)
-            if checkpoint is not None:
-                state.save(checkpoint)
+        for rows in torch.arange(len(order)).split(size):
+            chosen = batch[torch.from_numpy(order[rows.numpy()])]
+            entropy, ranking = losses(
+                model, chosen, targets[rows], hidden[rows], allowed, config.margin
+            )
+            loss = entropy + config.ranking * ranking
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            state.step += 1
+            if bar is not None:
+                bar.update()
+        record = {"step": float(state.step), "training_loss": loss.item()}
+        if len(held):
+            record["held_out_loss"] = _held_out_loss(
+                model, batch[torch.from_numpy(held)], values[held], number, scales, config
+            )
+        state.record(record)
+        if checkpoint is not None:
+            state.save(checkpoint)
     if bar is not None:
         bar.update(config.steps - state.step)
     if state.best is not None:
@@ -258,9 +262,9 @@ def _held_out_loss(
 
 
 class _State:
-    """What an interrupted training needs to go on: weights, optimiser, order, randomness."""
+    """What an interrupted training needs to go on: weights, optimiser, randomness."""
 
-    FIELDS = ("step", "stale", "order", "history", "best")
+    FIELDS = ("step", "stale", "history", "best")
 
     def __init__(
         self,
@@ -272,7 +276,6 @@ class _State:
         self.model = model
         self.step = 0
         self.stale = 0
-        self.order = torch.empty(0, dtype=torch.long)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] | None = None
 
@@ -292,9 +295,7 @@ class _State:
         """Write everything, replacing the file only when it is complete."""
         content = {
             **{name: part.state_dict() for name, part in self.parts.items()},
-            **{
-                name: getattr(self, name) for name in ("step", "stale", "order", "history", "best")
-            },
+            **{name: getattr(self, name) for name in self.FIELDS},
             "random": torch.get_rng_state(),
         }
         unfinished = file.with_suffix(".unfinished")
