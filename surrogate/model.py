@@ -46,9 +46,9 @@ class ModelConfig:
     objectives: int
     dim: int = 64
     heads: int = 4
-    follow_layers: int = 2
+    follow_layers: int = 1
     encoder_layers: int = 1
-    decoder_layers: int = 2
+    decoder_layers: int = 1
     dropout: float = 0.0
 
 
