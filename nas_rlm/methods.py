@@ -32,7 +32,7 @@ def _rlm(
     seed: int,
     *,
     n_startup_trials: int = 20,
-    retrain_every: int = 10,
+    retrain_every: int = 5,
     members: int | None = None,
     training_steps: int | None = None,
     on_training: Callable[[int], None] | None = None,
@@ -40,13 +40,16 @@ def _rlm(
     # Imported here: the baselines must not pay for torch.
     from nas_rlm.sampler import RLMSampler
 
+    own = members is not None or training_steps is not None
     return RLMSampler(
         benchmark.space,
         [objective.name for objective in benchmark.objectives],
         reference_point=benchmark.loss_range[:, 1].tolist(),
         n_startup_trials=n_startup_trials,
         retrain_every=retrain_every,
-        surrogate=partial(new_rlm, members=members, training_steps=training_steps),
+        surrogate=partial(new_rlm, members=members, training_steps=training_steps)
+        if own
+        else None,
         seed=seed,
         on_training=on_training,
     )

@@ -17,12 +17,17 @@ from optuna.trial import FrozenTrial, TrialState
 from nas_rlm.acquisition import HypervolumeImprovement
 from nas_rlm.pareto import non_dominated
 from search_spaces.base import Architecture, SearchSpace
-from surrogate import RLM
+from surrogate import RLM, TrainingConfig
 
 _logger = get_logger(__name__)
 
 _PROPOSAL = "nas_rlm:architecture"
 _PARENTS = 50
+_DRAWS = 8
+"""Draws per member of the model, for the expected improvement."""
+_FINALISTS = 1000
+_SPREAD = 0.5
+"""Digits are trained softened, which about doubles their standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,9 @@ class _Plan:
     trained_on: tuple[int, ...]
     names: list[str]
     architectures: list[Architecture]
+    keys: list[str]
     losses: NDArray[np.float64]
-    """Expected losses by each member, (candidates, members, k)."""
+    """Plausible losses, (candidates, draws, k)."""
 
 
 class RLMSampler(BaseSampler):
@@ -41,8 +47,8 @@ class RLMSampler(BaseSampler):
 
     The first trials are random. After that the model is trained on the finished ones, predicts
     every architecture of the space (or, where it is too large to enumerate, random ones and the
-    relatives of the front), and the one with the highest expected hypervolume improvement, as
-    the mean over the model's members, comes next. The model is trained again after every
+    relatives of the front), and the one with the highest expected hypervolume improvement over
+    draws from the model comes next. The model is trained again after every
     ``retrain_every`` finished trials; in between the front is kept up to date.
 
     Everything is recomputed from the study's storage, so a sampler can be lost and another one
@@ -58,7 +64,8 @@ class RLMSampler(BaseSampler):
         retrain_every: Finished trials between trainings.
         n_candidates: Spaces of up to this size are predicted whole; of larger ones, this many
             architectures.
-        surrogate: Makes an untrained model from the objectives' names and a seed.
+        surrogate: Makes an untrained model from the objectives' names and a seed. None: three
+            members, trained for 150 steps.
         independent_sampler: For parameters that are not the space's. None: a `RandomSampler`.
         seed: Seeds everything; None: a different search each time.
         on_training: Called before each training with the number of labels.
@@ -77,8 +84,8 @@ class RLMSampler(BaseSampler):
         *,
         reference_point: Sequence[float] | None = None,
         n_startup_trials: int = 20,
-        retrain_every: int = 10,
-        n_candidates: int = 20_000,
+        retrain_every: int = 5,
+        n_candidates: int = 4_000,
         surrogate: Callable[[Sequence[str], int], RLM] | None = None,
         independent_sampler: BaseSampler | None = None,
         seed: int | None = None,
@@ -223,7 +230,12 @@ class RLMSampler(BaseSampler):
         signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
         losses = np.array([trial.values for trial in finished]) * signs
         plan = self._planned(names, finished, signs, taken)
-        rows = [i for i, name in enumerate(plan.names) if name not in taken]
+        # Until the model is trained again it cannot know that it was wrong about a function, and
+        # would try all of its twins one after the other.
+        since = [t for t in finished if t._trial_id not in set(plan.trained_on)]
+        tried = {self._space.key(self._architecture(trial)) for trial in since}
+        free = [i for i, name in enumerate(plan.names) if name not in taken]
+        rows = [i for i in free if plan.keys[i] not in tried] or free
         if not rows:
             return self._random(rng, taken)
         reference = self._reference(losses, signs)
@@ -235,6 +247,9 @@ class RLMSampler(BaseSampler):
         pending = [i for i in pending if plan.names[i] not in known]
         there = np.vstack([losses, plan.losses[pending].mean(1)])
         improvement = HypervolumeImprovement(there / scale, reference / scale)
+        # A few draws tell the candidates apart well enough to leave most of them out.
+        rough = improvement(plan.losses[rows, ::_DRAWS] / scale).mean(1)
+        rows = [rows[i] for i in np.argsort(-rough, kind="stable")[:_FINALISTS]]
         gain = improvement(plan.losses[rows] / scale).mean(1)
         best = np.flatnonzero(gain == gain.max())
         return plan.architectures[rows[best[rng.integers(len(best))]]]
@@ -275,11 +290,12 @@ class RLMSampler(BaseSampler):
                 [self._space.onnx_text(a) for a in labelled], values[:, varied], progress=False
             )
             texts = [self._space.onnx_text(a) for a in architectures]
-            expected = self.model.predict_members(texts)
+            expected = self.model.draw(texts, _DRAWS, spread=_SPREAD, seed=n)
             losses = np.tile(losses, (*expected.shape[:2], 1))
             losses[..., varied] = expected * signs[varied]
         notation = [self._space.format(a) for a in architectures]
-        self._plan = _Plan(trained_on, notation, architectures, losses)
+        keys = [self._space.key(a) for a in architectures]
+        self._plan = _Plan(trained_on, notation, architectures, keys, losses)
         return self._plan
 
     def _candidates(
@@ -306,4 +322,5 @@ class RLMSampler(BaseSampler):
 
 
 def _default_surrogate(objectives: Sequence[str], seed: int) -> RLM:
-    return RLM(objectives, seed=seed)
+    """An RLM that is trained often, and so only as long as a few dozen labels are worth."""
+    return RLM(objectives, seed=seed, training=TrainingConfig(steps=150))

@@ -161,6 +161,39 @@ class RLM:
         moments = self._moments(texts, batch_size)
         return np.stack([self._columns(member[..., 0]) for member in moments], axis=1)
 
+    def draw(
+        self,
+        texts: Sequence[str],
+        draws: int,
+        *,
+        spread: float = 1.0,
+        seed: int = 0,
+        batch_size: int = 1024,
+    ) -> np.ndarray:
+        """Plausible numbers without decoding any: far cheaper than `sample`, but not joint.
+
+        Each member's digits give an expectation and a standard deviation; the draws are normal
+        on the objective's scale, with the same noise for every text.
+
+        Args:
+            texts: n texts.
+            draws: Draws from each member.
+            spread: Factor on the standard deviations.
+            seed: Of the noise.
+            batch_size: Texts decoded at once.
+
+        Returns:
+            Numbers, (n, members draws, k).
+        """
+        moments = self._moments(texts, batch_size)
+        deviation = np.sqrt(np.maximum(moments[..., 1] - moments[..., 0] ** 2, 0))
+        shape = (draws, len(self._models), 1, len(self.objectives))
+        noise = np.random.default_rng(seed).standard_normal(shape)
+        coordinates = (moments[..., 0] + spread * deviation * noise).reshape(
+            -1, *moments.shape[1:3]
+        )
+        return np.stack([self._columns(draw) for draw in coordinates], axis=1)
+
     def sample(
         self, texts: Sequence[str], samples: int, *, seed: int = 0, batch_size: int = 1024
     ) -> np.ndarray:

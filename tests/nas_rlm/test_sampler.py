@@ -29,6 +29,7 @@ def quick(objectives, seed):
 
 def new_sampler(**options) -> RLMSampler:
     defaults = {"n_startup_trials": 6, "retrain_every": 4, "surrogate": quick, "seed": 0}
+    defaults["n_candidates"] = 300
     return RLMSampler(SPACE, **{**defaults, **options})
 
 
