@@ -62,10 +62,12 @@ class RLMSampler(BaseSampler):
             objectives' units. None: a little beyond the worst values on the front so far.
         n_startup_trials: Finished trials before the model is used, at least 4.
         retrain_every: Finished trials between trainings.
-        n_candidates: Spaces of up to this size are predicted whole; of larger ones, this many
-            architectures.
+        n_candidates: Spaces of up to this size are predicted whole. Of larger ones, about this
+            many architectures are: the neighbours of the front, theirs in turn if these are
+            few, and random ones. Few and near is better: the model is trained on little and
+            goes wrong far from what was measured.
         surrogate: Makes an untrained model from the objectives' names and a seed. None: three
-            members, trained for 150 steps.
+            members, trained for 200 steps.
         independent_sampler: For parameters that are not the space's. None: a `RandomSampler`.
         seed: Seeds everything; None: a different search each time.
         on_training: Called before each training with the number of labels.
@@ -85,7 +87,7 @@ class RLMSampler(BaseSampler):
         reference_point: Sequence[float] | None = None,
         n_startup_trials: int = 20,
         retrain_every: int = 5,
-        n_candidates: int = 4_000,
+        n_candidates: int = 300,
         surrogate: Callable[[Sequence[str], int], RLM] | None = None,
         independent_sampler: BaseSampler | None = None,
         seed: int | None = None,
@@ -323,4 +325,4 @@ class RLMSampler(BaseSampler):
 
 def _default_surrogate(objectives: Sequence[str], seed: int) -> RLM:
     """An RLM that is trained often, and so only as long as a few dozen labels are worth."""
-    return RLM(objectives, seed=seed, training=TrainingConfig(steps=150))
+    return RLM(objectives, seed=seed, training=TrainingConfig(steps=200))
