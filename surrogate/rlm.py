@@ -214,6 +214,17 @@ class RLM:
                     drawn[rows, mine] = self.number.decode(tokens.cpu().numpy())
         return drawn
 
+    def greedy(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
+        """What each member writes if it always takes the likeliest digit, (n, members, k)."""
+        batch = self._programs(texts)
+        written = np.empty((len(texts), len(self._models), len(self.objectives)))
+        for member, model in enumerate(self._models):
+            for start in range(0, len(texts), batch_size):
+                rows = slice(start, start + batch_size)
+                tokens = decoding.sample(model, batch[rows], self.number, 1, None)
+                written[rows, member] = self.number.decode(tokens[:, 0].cpu().numpy())
+        return written
+
     def save(self, folder: str | Path) -> None:
         """Write weights, configuration and tokenizer into a folder, which appears when complete.
 

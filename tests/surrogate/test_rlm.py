@@ -45,6 +45,24 @@ def test_samples_are_joint_and_seeded(fitted, labelled):
     assert (np.abs(np.median(drawn, axis=1) - fitted.predict(texts)) < 0.35 * spread).all()
 
 
+def test_greedy_numbers_are_written_with_the_formats_digits(fitted, labelled):
+    texts, values = labelled
+    written = fitted.greedy(texts, batch_size=25)
+    assert written.shape == (60, 2, 2)
+    assert spearmanr(written[:, 0, 0], values[:, 0])[0] > 0.8
+    np.testing.assert_array_equal(fitted.number.decode(fitted.number.encode(written)), written)
+
+
+def test_draws_surround_the_expectation(fitted, labelled):
+    texts = labelled[0][:9]
+    draws = fitted.draw(texts, 200, seed=1)
+    assert draws.shape == (9, 400, 2)
+    np.testing.assert_allclose(np.median(draws, 1), fitted.predict(texts), rtol=0.1)
+    np.testing.assert_allclose(
+        fitted.draw(texts, 1, spread=0.0), fitted.predict_members(texts), rtol=1e-9
+    )
+
+
 def test_the_same_seed_gives_the_same_model(labelled):
     texts, values = labelled
     state = torch.get_rng_state()
