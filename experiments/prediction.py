@@ -1,15 +1,16 @@
 """How well the RLM predicts NAS-Bench-201 from few labels.
 
-Run ``python -m experiments.prediction [TABLE]``, where TABLE is ``nasbench201.csv.gz``, or set
-``NAS_RLM_DATA``. Each cell trains on n random architectures (seeds 0 to 4; settings were chosen
+Run ``python -m experiments.prediction [TABLE] [--labels N ...]``, where TABLE is
+``nasbench201.csv.gz``, or set ``NAS_RLM_DATA``. Each cell trains on n random architectures (seeds 0 to 4; settings were chosen
 on seeds 100 and above) and is tested on all the others, whose labels nothing else sees. Writes
 ``prediction.json`` and ``prediction.md`` in ``experiments/results``.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def ridge(
     return predicted
 
 
-def main(data: str | None) -> None:
+def main(data: str | None, budgets: Sequence[int], name: str) -> None:
     """Measure what is missing and write the table."""
     benchmark = nasbench201(DATASET, DEVICES, data)
     texts = [benchmark.space.onnx_text(a) for a in benchmark.architectures]
@@ -90,22 +91,22 @@ def main(data: str | None) -> None:
         end = time.perf_counter()
         by_name = {n: (predicted[test, k], benchmark.values[test, k]) for k, n in enumerate(names)}
         return {
-            "tau": {name: kendalltau(*pair)[0] for name, pair in by_name.items()},
-            "rho": {name: spearmanr(*pair)[0] for name, pair in by_name.items()},
+            "tau": {n: kendalltau(*pair)[0] for n, pair in by_name.items()},
+            "rho": {n: spearmanr(*pair)[0] for n, pair in by_name.items()},
             "training_seconds": trained - start,
             "prediction_seconds": end - trained,
         }
 
     cells = [
         {"method": method, "labels": labels, "seed": seed}
-        for labels in LABELS
+        for labels in budgets
         for method in TITLES
         for seed in SEEDS
     ]
     about = provenance("python -m experiments.prediction", benchmark.provenance)
-    records = run_cells("prediction", about, cells, measure)
+    records = run_cells(name, about, cells, measure)
     rows = []
-    for labels in LABELS:
+    for labels in budgets:
         for method, title in TITLES.items():
             mine = [r for r in records if (r["method"], r["labels"]) == (method, labels)]
             rows.append(
@@ -113,7 +114,7 @@ def main(data: str | None) -> None:
                     title,
                     str(labels),
                     mean_interval(r["tau"][names[0]] for r in mine),
-                    *(mean_interval(r["rho"][name] for r in mine) for name in names[1:]),
+                    *(mean_interval(r["rho"][n] for r in mine) for n in names[1:]),
                     f"{np.mean([r['training_seconds'] for r in mine]):.0f}",
                     f"{np.mean([r['prediction_seconds'] for r in mine]):.1f}",
                 ]
@@ -122,9 +123,14 @@ def main(data: str | None) -> None:
     header = ["predictor", "labels", f"tau, {titles[0]}", *(f"rho, {t}" for t in titles[1:])]
     table = markdown_table([*header, "training (s)", "all 15,625 (s)"], rows)
     note = f"Mean and 95 % interval over {len(SEEDS)} seeds; test: all other architectures.\n\n"
-    write_text(RESULTS / "prediction.md", note + table)
+    write_text(RESULTS / f"{name}.md", note + table)
     print(table)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", nargs="?")
+    parser.add_argument("--labels", type=int, nargs="+", default=LABELS)
+    parser.add_argument("--name", default="prediction", help="of the results files")
+    arguments = parser.parse_args()
+    main(arguments.table, arguments.labels, arguments.name)

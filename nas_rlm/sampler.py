@@ -22,6 +22,7 @@ from surrogate import RLM, TrainingConfig
 _logger = get_logger(__name__)
 
 _PROPOSAL = "nas_rlm:architecture"
+_ENUMERABLE = 100_000
 _PARENTS = 50
 _DRAWS = 8
 """Draws per member of the model, for the expected improvement."""
@@ -34,7 +35,7 @@ _SPREAD = 0.5
 class _Plan:
     """What one training of the model says about the candidates."""
 
-    trained_on: tuple[int, ...]
+    trained_on: tuple[tuple[float, ...], ...]
     names: list[str]
     architectures: list[Architecture]
     keys: list[str]
@@ -214,7 +215,7 @@ class RLMSampler(BaseSampler):
             architecture = self._space.sample(rng)
             if self._space.format(architecture) not in taken:
                 return architecture
-        if self._space.size <= self._n_candidates:
+        if self._space.size <= _ENUMERABLE:
             left = [a for a in self._space if self._space.format(a) not in taken]
             if left:
                 return left[rng.integers(len(left))]
@@ -234,7 +235,7 @@ class RLMSampler(BaseSampler):
         plan = self._planned(names, finished, signs, taken)
         # Until the model is trained again it cannot know that it was wrong about a function, and
         # would try all of its twins one after the other.
-        since = [t for t in finished if t._trial_id not in set(plan.trained_on)]
+        since = finished[len(plan.trained_on) :]
         tried = {self._space.key(self._architecture(trial)) for trial in since}
         free = [i for i, name in enumerate(plan.names) if name not in taken]
         rows = [i for i in free if plan.keys[i] not in tried] or free
@@ -244,9 +245,8 @@ class RLMSampler(BaseSampler):
         scale = np.ptp(np.vstack([losses, reference]), axis=0)
         scale[scale == 0] = 1.0
         # Where other workers are busy, what the model expects of their trials is already there.
-        pending = [i for i, name in enumerate(plan.names) if name in taken]
-        known = {self._space.format(self._architecture(trial)) for trial in finished}
-        pending = [i for i in pending if plan.names[i] not in known]
+        running = taken - {self._space.format(self._architecture(t)) for t in finished}
+        pending = [i for i, name in enumerate(plan.names) if name in running]
         there = np.vstack([losses, plan.losses[pending].mean(1)])
         improvement = HypervolumeImprovement(there / scale, reference / scale)
         # A few draws tell the candidates apart well enough to leave most of them out.
@@ -274,7 +274,8 @@ class RLMSampler(BaseSampler):
     ) -> _Plan:
         """The model's view of the candidates, from the last training that is due."""
         n = len(finished) - (len(finished) - self._n_startup_trials) % self._retrain_every
-        trained_on = tuple(trial._trial_id for trial in finished[:n])
+        # With the values, because trials of different studies may have the same ids.
+        trained_on = tuple((trial._trial_id, *trial.values) for trial in finished[:n])
         if self._plan is not None and self._plan.trained_on == trained_on:
             return self._plan
         if self._on_training is not None:

@@ -106,18 +106,18 @@ def test_proposals_beat_random_ones(benchmark):
         directions=list(benchmark.directions),
         sampler=new_sampler(
             n_startup_trials=20,
-            retrain_every=20,
-            reference_point=benchmark.loss_range[:, 1],
+            retrain_every=5,
+            reference_point=benchmark.loss_range[:, 1].tolist(),
             surrogate=lambda names, seed: RLM(
-                names, members=1, seed=seed, training=TrainingConfig(steps=100)
+                names, members=2, seed=seed, training=TrainingConfig(steps=100)
             ),
         ),
     )
-    study.optimize(objective_of(benchmark), n_trials=40)
+    study.optimize(objective_of(benchmark), n_trials=50)
     found = benchmark.hypervolume(np.array([trial.values for trial in study.trials]))
     rng = np.random.default_rng(0)
     random = [
-        benchmark.hypervolume(benchmark.values[rng.choice(SPACE.size, 40, replace=False)])
+        benchmark.hypervolume(benchmark.values[rng.choice(SPACE.size, 50, replace=False)])
         for _ in range(50)
     ]
     assert found > np.quantile(random, 0.9)
