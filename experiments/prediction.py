@@ -1,9 +1,10 @@
 """How well the RLM predicts NAS-Bench-201 from few labels.
 
 Run ``python -m experiments.prediction [TABLE] [--labels N ...]``, where TABLE is
-``nasbench201.csv.gz``, or set ``NAS_RLM_DATA``. Each cell trains on n random architectures (seeds 0 to 4; settings were chosen
-on seeds 100 and above) and is tested on all the others, whose labels nothing else sees. Writes
-``prediction.json`` and ``prediction.md`` in ``experiments/results``.
+``nasbench201.csv.gz``, or set ``NAS_RLM_DATA``. Each cell trains on n random architectures
+(seeds 0 to 4; settings were chosen on seeds 100 and above) and is tested on all the others, whose
+labels nothing else sees. Writes ``prediction.json`` and ``prediction.md`` in
+``experiments/results``.
 """
 
 from __future__ import annotations
