@@ -254,7 +254,7 @@ class Tokenizer:
         reads = np.zeros((n, length, 1 + length), dtype=np.int8)
         linear = np.zeros((n, length), dtype=bool)
         output = np.zeros((n, length), dtype=bool)
-        arrows: list[tuple[int, int, int, int]] = []
+        arrows: list[int] = []  # flat, which numpy reads much faster than tuples
         for i, blocks in enumerate(parsed):
             t = 0
             for block in blocks:
@@ -264,14 +264,14 @@ class Tokenizer:
                     signs = _LINEAR.get(statement.operator)
                     linear[i, t] = signs is not None
                     for value, sign in zip(statement.inputs, signs or _ONES, strict=False):
-                        arrows.append((i, t, place[value], sign))
+                        arrows += (i, t, place[value], sign)
                     t += 1
                     place.update(dict.fromkeys(statement.outputs, t))
                 for value in block.outputs:
                     if place[value]:
                         output[i, place[value] - 1] = True
         if arrows:
-            text, reader, read, count = np.array(arrows).T
+            text, reader, read, count = np.array(arrows).reshape(-1, 4).T
             np.add.at(reads, (text, reader, read), count.astype(np.int8))
         used = output.copy()
         for t in range(length - 1, 0, -1):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# One thread, set before torch is imported: the same figures on every machine, whatever else runs.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Iterator
 from pathlib import Path
 
