@@ -181,8 +181,12 @@ class Encoder(nn.Module):
         made = self.merge(states[:, 1:])
         result = (made * batch.output[..., None]).sum(1, keepdim=True)
         kind = operator + self.used(batch.used.long())
-        x = torch.cat([result, kind.mean(1, keepdim=True), made + kind], dim=1)
-        real = F.pad(batch.signature >= 0, (2, 0), value=True)[:, None, None]
+        there = batch.signature >= 0
+        # Padding must not count: what a text means cannot depend on its neighbours in the batch.
+        share = there.shape[1] / there.sum(1).clamp(min=1)[:, None, None]
+        summary = kind.masked_fill(~there[..., None], 0.0).mean(1, keepdim=True) * share
+        x = torch.cat([result, summary, made + kind], dim=1)
+        real = F.pad(there, (2, 0), value=True)[:, None, None]
         for layer in self.layers:
             x = layer(x, real)
         return self.norm(x), real

@@ -207,7 +207,11 @@ class Tokenizer:
             for word in lexemes(signature):
                 pieces = [word] if word in self._token else word
                 spelled[-1] += [self._token.get(piece, 1) for piece in pieces]
+        # At least as wide as what was trained on, whatever the batch holds: the mean over tokens
+        # is the same for every batch of known signatures.
+        known_length = max((len(lexemes(text)) for text in self.signatures), default=0)
         longest = max(map(len, spelled), default=0)
+        longest = max(longest, known_length)
         padded = np.array([row + [0] * (longest - len(row)) for row in spelled], dtype=np.int64)
         known = np.array([self._signature.get(text, -1) + 1 for text in signatures])
         return known, padded

@@ -7,6 +7,7 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from nas_rlm.benchmarks import nasbench201
+from search_spaces import get_space
 from surrogate import RLM, CheckpointError, NumberFormat, TextError, TrainingConfig
 
 QUICK = TrainingConfig(steps=60)
@@ -83,6 +84,19 @@ def test_predictions_do_not_depend_on_the_batch(fitted, labelled):
     np.testing.assert_allclose(
         fitted.predict(texts), fitted.predict(texts, batch_size=7), rtol=1e-4
     )
+
+
+def test_predictions_do_not_depend_on_the_other_texts():
+    """Not even where a cell lacks the longest signature of all."""
+    space = get_space("nasbench201")
+    rows = np.random.default_rng(1).permutation(space.size)[:40]
+    cells = list(space)
+    texts = [space.onnx_text(cells[row]) for row in rows]
+    values = np.column_stack([rows + 1.0, rows % 97 + 1.0])
+    rlm = RLM(["a", "b"], members=1, training=TrainingConfig(steps=10))
+    together = rlm.fit(texts, values, progress=False).predict(texts)
+    alone = np.concatenate([rlm.predict([text]) for text in texts])
+    np.testing.assert_allclose(alone, together, rtol=1e-4)
 
 
 def test_a_saved_model_predicts_the_same(fitted, labelled, tmp_path):
