@@ -1,0 +1,57 @@
+"""Predictors of accuracy and latency, by name, with one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from nas_rlm.devices import unknown
+from nas_rlm.predictors.base import Inputs, Predictor
+
+__all__ = ["PREDICTORS", "Entry", "Inputs", "Predictor", "get_predictor"]
+
+
+class Entry(NamedTuple):
+    """Where a predictor lives, and how tables and plots show it."""
+
+    module: str
+    """Imported when the predictor is made, so that what it needs is needed only then."""
+    class_name: str
+    title: str
+    colour: str
+
+
+PREDICTORS: Mapping[str, Entry] = {
+    "rlm": Entry("nas_rlm.predictors.rlm", "RLMPredictor", "RLM", "#D55E00"),
+}
+"""Predictor name to what it is."""
+
+
+def get_predictor(
+    name: str, objectives: Sequence[str], *, seed: int = 0, **options: Any
+) -> Predictor:
+    """A new predictor.
+
+    Args:
+        name: A key of `PREDICTORS`.
+        objectives: Names of the numbers to predict, accuracy first.
+        seed: Seeds every random choice.
+        options: Other arguments of the predictor.
+
+    Raises:
+        ValueError: There is no such predictor.
+        ImportError: A package that it needs is not installed; the message names the extra.
+    """
+    if name not in PREDICTORS:
+        raise unknown("predictor", name, PREDICTORS)
+    entry = PREDICTORS[name]
+    try:
+        module = import_module(entry.module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"the predictor {name} needs the package {error.name}; install it with: "
+            "pip install 'nas-rlm[compare]'"
+        ) from error
+    predictor: Predictor = getattr(module, entry.class_name)(objectives, seed=seed, **options)
+    return predictor

@@ -1,0 +1,118 @@
+"""What every predictor offers, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from search_spaces.base import Architecture, SearchSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Architectures of one space, in the forms that predictors read.
+
+    Attributes:
+        space: Their search space.
+        architectures: n of them.
+    """
+
+    space: SearchSpace
+    architectures: Sequence[Architecture]
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    def __getitem__(self, rows: NDArray[np.intp]) -> Inputs:
+        chosen = Inputs(self.space, [self.architectures[row] for row in rows])
+        if "texts" in self.__dict__:
+            chosen.__dict__["texts"] = [self.texts[row] for row in rows]
+        return chosen
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Their ONNX texts."""
+        return [self.space.onnx_text(architecture) for architecture in self.architectures]
+
+
+class Predictor(ABC):
+    """Learns k numbers of an architecture from labelled examples.
+
+    Args:
+        objectives: Names of the k numbers, accuracy first.
+        seed: Seeds every random choice: the same seed gives the same predictor.
+    """
+
+    least_labels = 4
+    """Labels that each objective needs."""
+
+    def __init__(self, objectives: Sequence[str], *, seed: int = 0) -> None:
+        if not objectives or len(set(objectives)) != len(objectives):
+            raise ValueError(f"objectives must be distinct names, at least one; got {objectives}")
+        self.objectives = tuple(objectives)
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
+        """Learn from labelled architectures, forgetting what was learnt before.
+
+        Args:
+            inputs: n architectures.
+            values: Labels, (n, k); NaN where an architecture was not measured.
+            progress: Show a progress bar where it takes more than seconds.
+
+        Raises:
+            ValueError: The labels cannot be learnt from, see `check_labels`.
+        """
+
+    @abstractmethod
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Expected numbers of n architectures, (n, k)."""
+
+    @abstractmethod
+    def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
+        """Plausible numbers, (n, samples, k): their spread is what the predictor does not know."""
+
+    def check_labels(self, inputs: Inputs, values: ArrayLike) -> NDArray[np.float64]:
+        """Labels as an array of shape (n, k), NaN where missing.
+
+        Raises:
+            ValueError: The shape is wrong, a label is infinite, or an objective has fewer than
+                `least_labels` labels or only equal ones; or one architecture has two different
+                labels of an objective.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if values.shape != (len(inputs), len(self.objectives)):
+            raise ValueError(
+                f"values must have shape (architectures, objectives) = ({len(inputs)}, "
+                f"{len(self.objectives)}), got {values.shape}"
+            )
+        for k, name in enumerate(self.objectives):
+            column = values[:, k]
+            if np.isinf(column).any():
+                row = int(np.flatnonzero(np.isinf(column))[0])
+                raise ValueError(f"label {row} of {name} is infinite; leave it out (NaN)")
+            known = column[~np.isnan(column)]
+            if len(known) < self.least_labels:
+                raise ValueError(
+                    f"{name} has {len(known)} labels; at least {self.least_labels} are needed"
+                )
+            if known.min() == known.max():
+                raise ValueError(f"all labels of {name} are {known[0]:g}: nothing to learn")
+        first: dict[tuple[str, ...], int] = {}
+        for row, architecture in enumerate(inputs.architectures):
+            earlier = first.setdefault(tuple(architecture.values()), row)
+            both = values[[earlier, row]]
+            for k in np.flatnonzero((both[0] != both[1]) & ~np.isnan(both).any(axis=0)):
+                raise ValueError(
+                    f"rows {earlier} and {row} are the same architecture with different labels of "
+                    f"{self.objectives[k]}: {both[0, k]:g} and {both[1, k]:g}; "
+                    "keep one, or their mean"
+                )
+        return values
