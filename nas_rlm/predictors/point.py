@@ -1,0 +1,116 @@
+"""Predictors that give one number: how they learn, and how far off they may be."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from copy import copy
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas_rlm.predictors.base import Inputs, Predictor
+from surrogate.scale import Scale
+
+
+class _Errors(NamedTuple):
+    """What cross-validation says about a predictor."""
+
+    scales: list[Scale]
+    residuals: NDArray[np.float64]
+    """Label minus prediction on the objectives' scales, centred, (n, k)."""
+
+
+class PointPredictor(Predictor):
+    """A predictor whose samples are its predictions plus cross-validated residuals.
+
+    A subclass defines `_fit` and `predict`, which calls `check_fitted` first. Residuals are
+    computed when the first samples are asked for, since that takes ``folds`` more trainings. They
+    are measured on each objective's `Scale`, where errors are about as large for slow networks
+    as for fast ones, and drawn for all objectives of a training example together, so that errors
+    that occur together stay together.
+
+    Args:
+        objectives: Names of the k numbers, accuracy first.
+        seed: Seeds every random choice.
+        folds: Parts of the training examples, each predicted by a copy that learnt the others.
+    """
+
+    def __init__(self, objectives: Sequence[str], *, seed: int = 0, folds: int = 5) -> None:
+        super().__init__(objectives, seed=seed)
+        if folds < 2:
+            raise ValueError(f"folds must be at least 2, got {folds}")
+        self.folds = folds
+        self._examples: tuple[Inputs, NDArray[np.float64]] | None = None
+        self._errors: _Errors | None = None
+
+    def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
+        values = self.check_labels(inputs, values)
+        self._examples = self._errors = None
+        self._fit(inputs, values, progress)
+        self._examples = inputs, values
+        return self
+
+    @abstractmethod
+    def _fit(self, inputs: Inputs, values: NDArray[np.float64], progress: bool) -> None:
+        """Learn, into new attributes: shallow copies of the predictor must stay as they are.
+
+        Args:
+            inputs: n architectures.
+            values: Labels, (n, k), NaN where missing. In cross-validation an objective may have
+                fewer than ``least_labels`` of them, or only equal ones.
+            progress: Show a progress bar where it takes more than seconds.
+        """
+
+    def check_fitted(self) -> None:
+        """Refuse to predict before there is something to predict from.
+
+        Raises:
+            RuntimeError: `fit` was not called, or did not succeed.
+        """
+        if self._examples is None:
+            raise RuntimeError(f"this {type(self).__name__} is not trained: call fit first")
+
+    def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
+        predicted = self.predict(inputs)
+        if self._errors is None:
+            self._errors = self._cross_validate()
+        scales, residuals = self._errors
+        drawn = np.random.default_rng(seed).integers(len(residuals), size=(len(inputs), samples))
+        coordinates = _coordinates(scales, predicted)[:, None] + residuals[drawn]
+        return np.stack([s.inverse(coordinates[..., k]) for k, s in enumerate(scales)], axis=-1)
+
+    def _cross_validate(self) -> _Errors:
+        assert self._examples is not None
+        inputs, values = self._examples
+        known = ~np.isnan(values)
+        rng = np.random.default_rng(self.seed)
+        order = rng.permutation(len(values))
+        # Rows that lack the same labels are dealt out in turn, so that no objective loses all of
+        # its labels to one fold.
+        order = order[np.lexsort(known[order].T)]
+        predicted = np.empty_like(values)
+        folds = min(self.folds, len(values))
+        for fold in range(folds):
+            held_out = np.sort(order[fold::folds])
+            rest = np.setdiff1d(order, held_out)
+            twin = copy(self)
+            twin._examples = inputs[rest], values[rest]
+            twin._fit(*twin._examples, False)
+            predicted[held_out] = twin.predict(inputs[held_out])
+
+        scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
+        residuals = _coordinates(scales, values) - _coordinates(scales, predicted)
+        residuals -= np.nanmean(residuals, axis=0)
+        for column, have in zip(residuals.T, known.T, strict=True):
+            column[~have] = rng.choice(column[have], (~have).sum())
+        return _Errors(scales, residuals)
+
+
+def _coordinates(scales: Sequence[Scale], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values, (n, k), on their scales; those far beyond all labels count as just beyond them."""
+    columns = [scale(values[:, k]).clip(*Scale.RANGE) for k, scale in enumerate(scales)]
+    return np.stack(columns, axis=1)
