@@ -17,16 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-from experiments.records import (
-    RESULTS,
-    Record,
-    markdown_table,
-    mean_interval,
-    provenance,
-    run_cells,
-)
+from experiments.records import RESULTS, Record, provenance, run_cells
 from nas_rlm.benchmarks import Benchmark, nasbench201
 from nas_rlm.files import write_text
+from nas_rlm.markdown import markdown_table, mean_interval
 from surrogate import RLM
 
 DATASET = "cifar10_test_acc"

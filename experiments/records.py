@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy import stats
 from tqdm import tqdm
 
 from nas_rlm.files import write_json
@@ -65,19 +63,3 @@ def run_cells(
             records.append({**cell, **measure(**cell)})
             write_json(path, content)
     return [r for cell in cells for r in records if cell.items() <= r.items()]
-
-
-def mean_interval(values: Iterable[float]) -> str:
-    """Mean and half width of its 95 % interval (Student's t), such as ``0.895 ± 0.004``."""
-    sample = np.array(list(values), dtype=float)
-    if len(sample) < 2:
-        return f"{sample.mean():.3f}"
-    half = stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample)
-    return f"{sample.mean():.3f} ± {half:.3f}"
-
-
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table, the first column left-aligned."""
-    header = list(header)
-    lines = [header, ["---"] * len(header), *map(list, rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

@@ -11,16 +11,10 @@ from __future__ import annotations
 import argparse
 import time
 
-from experiments.records import (
-    RESULTS,
-    Record,
-    markdown_table,
-    mean_interval,
-    provenance,
-    run_cells,
-)
+from experiments.records import RESULTS, Record, provenance, run_cells
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.files import write_text
+from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.methods import TITLES, make_sampler, search_distinct
 from nas_rlm.pareto import hypervolume_over_time
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from experiments.records import RESULTS, Record, markdown_table, provenance, run_cells
+from experiments.records import RESULTS, Record, provenance, run_cells
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.files import write_text
+from nas_rlm.markdown import markdown_table
 from surrogate import RLM, TrainingConfig
 
 REPEATS = 3

@@ -44,7 +44,7 @@ class Table:
         sha256: Checksum of that file as it lies on the disk.
         columns: Names of the k figures.
         architectures: The n architectures; in the space's order of iteration if all are there.
-        values: Array of shape (n, k), finite.
+        values: Array of shape (n, k), finite; NaN where a cell is empty and may be.
     """
 
     file: str
@@ -81,6 +81,7 @@ def read_table(
     *,
     architecture_column: str = "arch",
     complete: bool = True,
+    missing: bool = False,
 ) -> Table:
     """Read figures from a CSV file, gzipped or not.
 
@@ -90,23 +91,24 @@ def read_table(
         columns: Names of the columns to read; others are ignored.
         architecture_column: The column that holds the architectures.
         complete: Require every architecture of the space, and return them in its order.
+        missing: Let cells be empty: what was not measured is NaN.
 
     Raises:
         TableError: The file is missing, truncated or not CSV, lacks a column, or has an empty
-            cell, a figure that is not a finite number, an architecture that is unknown or
+            cell that it may not have, a figure that is not a finite number, an architecture that is unknown or
             listed twice, or, if ``complete``, too few rows.
     """
     path = Path(path)
     content = _bytes(path)
     header, rows = _parse_csv(path, _text(path, content))
-    if missing := [name for name in (architecture_column, *columns) if name not in header]:
+    if absent := [name for name in (architecture_column, *columns) if name not in header]:
         raise TableError(
-            f"{path}: no column {', '.join(map(repr, missing))}; the file has {_listed(header)}"
+            f"{path}: no column {', '.join(map(repr, absent))}; the file has {_listed(header)}"
         )
     architectures = _parse_architectures(path, space, rows, header.index(architecture_column))
     values = np.empty((len(rows), len(columns)))
     for position, name in enumerate(columns):
-        values[:, position] = _parse_numbers(path, name, rows, header.index(name))
+        values[:, position] = _parse_numbers(path, name, rows, header.index(name), missing)
     if complete:
         if len(rows) != space.size:
             raise TableError(
@@ -242,11 +244,13 @@ def _parse_architectures(
 
 
 def _parse_numbers(
-    path: Path, column: str, rows: list[list[str]], position: int
+    path: Path, column: str, rows: list[list[str]], position: int, missing: bool
 ) -> NDArray[np.float64]:
-    numbers = np.empty(len(rows))
+    numbers = np.full(len(rows), math.nan)
     for index, cells in enumerate(rows):
         text = cells[position].strip()
+        if missing and not text:
+            continue
         try:
             numbers[index] = float(text)
         except ValueError:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.records import markdown_table, mean_interval, run_cells
+from experiments.records import run_cells
 
 
 def test_cells_are_measured_once_and_kept(tmp_path):
@@ -29,13 +29,3 @@ def test_results_of_other_data_are_not_mixed_in(tmp_path):
     run_cells("scores", {"data": "a"}, [{"seed": 0}], lambda seed: {}, tmp_path)
     with pytest.raises(ValueError, match="other data"):
         run_cells("scores", {"data": "b"}, [{"seed": 1}], lambda seed: {}, tmp_path)
-
-
-def test_intervals_are_students():
-    # Mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.303.
-    assert mean_interval([1, 2, 3]) == "2.000 ± 2.484"
-    assert mean_interval([1.5]) == "1.500"
-
-
-def test_tables_are_markdown():
-    assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"

@@ -108,6 +108,15 @@ def test_a_faulty_table_is_refused_with_its_place(path: Path, text: str, message
     assert str(caught.value).startswith(str(path))
 
 
+def test_what_was_not_measured_may_be_missing(path: Path) -> None:
+    write(path, GOOD.replace("80.5", " ").replace("1.5", ""))
+    table = read_table(path, SPACE, ["acc", "cpu_latency_ms"], missing=True)
+    np.testing.assert_array_equal(table.values, [[np.nan, 2], [70, 0.003], [60, 4], [90, np.nan]])
+    write(path, GOOD.replace("80.5", "nan"))
+    with pytest.raises(TableError, match="'nan' is not a finite number"):
+        read_table(path, SPACE, ["acc"], missing=True)
+
+
 def test_missing_file(path: Path) -> None:
     with pytest.raises(TableError, match="cannot be read"):
         read_table(path, SPACE, ["acc"])
