@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_rlm.config import SearchConfig
+from nas_rlm.grids import GRIDS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nas_rlm.benchmarks import Benchmark
+    from nas_rlm.tables import Table
     from search_spaces.base import Architecture, SearchSpace
 
 USER_ERROR = 2
@@ -119,16 +122,26 @@ def _labels(
     arguments: argparse.Namespace,
 ) -> tuple[SearchSpace, Sequence[Architecture], list[str], NDArray[np.float64]]:
     """What to train on: the user's table, or the benchmark that comes with the package."""
+    if arguments.table is None:
+        benchmark = _benchmark(arguments)
+        names = [objective.column for objective in benchmark.objectives]
+        return benchmark.space, benchmark.architectures, names, benchmark.values
+    space, table = _table(arguments)
+    return space, table.architectures, list(table.columns), table.values
+
+
+def _benchmark(arguments: argparse.Namespace) -> Benchmark:
     from nas_rlm.benchmarks import nasbench201
+
+    if arguments.objectives:
+        raise ValueError("--objectives names columns of a TABLE: give one, or use --devices")
+    return nasbench201(arguments.dataset, arguments.devices, arguments.data)
+
+
+def _table(arguments: argparse.Namespace, *, missing: bool = False) -> tuple[SearchSpace, Table]:
     from nas_rlm.tables import read_columns, read_table
     from search_spaces import get_space
 
-    if arguments.table is None:
-        if arguments.objectives:
-            raise ValueError("--objectives names columns of a TABLE: give one, or use --devices")
-        benchmark = nasbench201(arguments.dataset, arguments.devices, arguments.data)
-        names = [objective.column for objective in benchmark.objectives]
-        return benchmark.space, benchmark.architectures, names, benchmark.values
     space = get_space(arguments.space)
     if not arguments.objectives:
         offered = ", ".join(read_columns(arguments.table))
@@ -139,8 +152,9 @@ def _labels(
         arguments.objectives,
         architecture_column=arguments.arch_column,
         complete=False,
+        missing=missing,
     )
-    return space, table.architectures, list(table.columns), table.values
+    return space, table
 
 
 def _split(count: int, labels: int | None, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -167,6 +181,49 @@ def _check_model_folder(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(folder.parent, os.W_OK):
         raise PermissionError(13, "Permission denied", str(folder.parent))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from nas_rlm.cells import Labelled, Measurements
+    from nas_rlm.compare import ComparisonError, compare
+
+    data: Labelled
+    if arguments.table is None:
+        if arguments.minimize is not None:
+            raise ValueError("--minimize names columns of a TABLE: give one")
+        data = _benchmark(arguments)
+    else:
+        space, table = _table(arguments, missing=True)
+        data = Measurements.from_table(table, space, arguments.minimize)
+    grid = GRIDS[arguments.preset]
+    labels = arguments.labels
+    if labels is None:
+        half = len(data.architectures) // 2
+        # Of a small table, so that there is enough left to test on.
+        labels = [number for number in grid.labels if number <= half]
+        if not labels:
+            raise ValueError(
+                f"there are only {len(data.architectures)} rows: name --labels to train on"
+            )
+    first = arguments.first_seed
+    comparison = compare(
+        data,
+        grid.predictors if arguments.predictors is None else arguments.predictors,
+        labels,
+        range(first, first + (arguments.seeds or len(grid.seeds))),
+        arguments.out,
+        jobs=arguments.jobs,
+        uncertainty=arguments.uncertainty,
+        progress=not arguments.quiet,
+    )
+    _name_files(comparison.files)
+    if comparison.failures:
+        cell, failure = next(iter(comparison.failures.items()))
+        raise ComparisonError(
+            f"{len(comparison.failures)} of "
+            f"{len(comparison.failures) + len(comparison.records)} cells failed, the first was "
+            f"{cell}: {failure}; the same command tries them again"
+        )
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -216,6 +273,19 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, _names(text)))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 16,78") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Keeps examples as they are, and shows defaults where there is one."""
 
@@ -240,6 +310,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_plot(commands)
     _add_train(commands)
+    _add_compare(commands)
     _add_predict(commands)
     _add_text(commands)
     return parser
@@ -341,20 +412,86 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--out", type=Path, required=True, metavar="FOLDER", help="where the model goes"
     )
     _add_quiet(command)
-    group = command.add_argument_group("with a TABLE")
-    group.add_argument(
-        "--objectives", type=_names, metavar="A,B", help="columns to learn, accuracy first"
-    )
-    _add_space(group)
-    group.add_argument(
-        "--arch-column", default="arch", metavar="NAME", help="the column of architectures"
-    )
+    _add_columns(command)
     _add_benchmark(command, "without a TABLE")
     group = _add_model(command)
     group.add_argument(
         "--labels", type=int, metavar="N", help="rows to train on, at random (default: all)"
     )
     group.add_argument("--seed", type=int, default=0, help="of rows, weights and order")
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    full, quick = GRIDS["full"], GRIDS["quick"]
+    command = _add_command(
+        commands,
+        "compare",
+        "compare predictors with few labels",
+        "Compare predictors: train each with several numbers of labels and several random\n"
+        "choices of them, and test it on all the other rows of a CSV table or, without TABLE, of\n"
+        "NAS-Bench-201. A comparison that was stopped goes on where it was when the same command\n"
+        "is given again; predictors, labels and seeds may then be others, and what is in the\n"
+        "folder already is not measured again.",
+        "nas-rlm compare --dataset cifar10 --devices pixel3,gpu --preset quick --out runs/quick",
+    )
+    command.set_defaults(run=_compare, resumable=True)
+    command.add_argument(
+        "table",
+        nargs="?",
+        type=Path,
+        metavar="TABLE",
+        help="a CSV file, gzipped or not; empty cells are missing labels",
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the comparison goes"
+    )
+    _add_quiet(command)
+    group = command.add_argument_group("comparison")
+    group.add_argument(
+        "--preset",
+        choices=list(GRIDS),
+        default="full",
+        help=f"quick is {','.join(quick.predictors)} with {','.join(map(str, quick.labels))} "
+        f"labels and {len(quick.seeds)} seeds: about five minutes on two cores",
+    )
+    group.add_argument(
+        "--predictors",
+        type=_names,
+        metavar="A,B",
+        help=f"which to compare (default: {','.join(full.predictors)})",
+    )
+    group.add_argument(
+        "--labels",
+        type=_numbers,
+        metavar="M,N",
+        help=f"rows to train on (default: {','.join(map(str, full.labels))}, without those that "
+        "are more than half of the rows)",
+    )
+    group.add_argument(
+        "--seeds",
+        type=_positive,
+        metavar="N",
+        help=f"random choices of the rows (default: {len(full.seeds)})",
+    )
+    group.add_argument("--first-seed", type=int, default=0, metavar="N", help="the first of them")
+    group.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="processes to work in, each with one thread (default: the number of cores)",
+    )
+    group.add_argument(
+        "--uncertainty", action="store_true", help="judge samples too, which takes longer"
+    )
+    group = _add_columns(command)
+    group.add_argument(
+        "--minimize",
+        type=_names,
+        metavar="A,B",
+        help="columns of which less is better (default: all but the first, and the first too if "
+        "it is called a latency)",
+    )
+    _add_benchmark(command, "without a TABLE")
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -392,6 +529,18 @@ def _add_text(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_quiet(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_columns(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = command.add_argument_group("with a TABLE")
+    group.add_argument(
+        "--objectives", type=_names, metavar="A,B", help="columns to learn, accuracy first"
+    )
+    _add_space(group)
+    group.add_argument(
+        "--arch-column", default="arch", metavar="NAME", help="the column of architectures"
+    )
+    return group
 
 
 def _add_space(group: argparse._ActionsContainer) -> None:

@@ -37,7 +37,7 @@ ORDER_COLOURS = "viridis"
 _BACKGROUND = "#CCCCCC"
 _FIRST_FEW = 10
 _DASHES = (0, (4, 2))
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -47,6 +47,7 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 8,
     "savefig.dpi": 200,
 }
+"""Of every figure."""
 
 
 def save_plots(
@@ -70,7 +71,7 @@ def save_plots(
         The files.
     """
     method = next(iter(shares))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figures = {"fronts": fronts_figure(benchmark, found, method=method)}
         if predictions is not None:
             figures["predictions"] = predictions_figure(benchmark, predictions)

@@ -95,8 +95,8 @@ def read_table(
 
     Raises:
         TableError: The file is missing, truncated or not CSV, lacks a column, or has an empty
-            cell that it may not have, a figure that is not a finite number, an architecture that is unknown or
-            listed twice, or, if ``complete``, too few rows.
+            cell that it may not have, a figure that is not a finite number, an architecture that
+            is unknown or listed twice, or, if ``complete``, too few rows.
     """
     path = Path(path)
     content = _bytes(path)
