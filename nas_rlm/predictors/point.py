@@ -110,6 +110,13 @@ class PointPredictor(Predictor):
         return _Errors(scales, residuals)
 
 
+def fit_scale(labels: NDArray[np.float64]) -> Scale:
+    """`Scale.fit`, also for equal labels, (m,), which is all that cross-validation may leave."""
+    if np.ptp(labels) > 0:
+        return Scale.fit(labels)
+    return Scale([labels[0] - 1, labels[0] + 1], [0, 1])
+
+
 def _coordinates(scales: Sequence[Scale], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values, (n, k), on their scales; those far beyond all labels count as just beyond them."""
     columns = [scale(values[:, k]).clip(*Scale.RANGE) for k, scale in enumerate(scales)]
