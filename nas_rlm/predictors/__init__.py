@@ -24,6 +24,14 @@ class Entry(NamedTuple):
 
 PREDICTORS: Mapping[str, Entry] = {
     "rlm": Entry("nas_rlm.predictors.rlm", "RLMPredictor", "RLM", "#D55E00"),
+    "ridge": Entry("nas_rlm.predictors.classical", "RidgePredictor", "Ridge", "#7F7F7F"),
+    "ridge_pairs": Entry(
+        "nas_rlm.predictors.classical", "PairsRidgePredictor", "Ridge with pairs", "#BDBDBD"
+    ),
+    "forest": Entry("nas_rlm.predictors.classical", "ForestPredictor", "Forest", "#8C510A"),
+    "trees": Entry("nas_rlm.predictors.classical", "TreesPredictor", "Boosted trees", "#E6AB02"),
+    "lightgbm": Entry("nas_rlm.predictors.classical", "LightGBMPredictor", "LightGBM", "#F0E442"),
+    "mlp": Entry("nas_rlm.predictors.mlp", "MLPPredictor", "MLP", "#6A3D9A"),
 }
 """Predictor name to what it is."""
 
