@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,11 +13,20 @@ from surrogate import RLM
 
 
 class RLMPredictor(Predictor):
-    """Reads the ONNX text, writes the numbers; see `surrogate.RLM`."""
+    """Reads the ONNX text, writes the numbers; see `surrogate.RLM`.
+
+    Args:
+        objectives: Names of the k numbers, accuracy first.
+        seed: Seeds every random choice.
+        options: Other arguments of `surrogate.RLM`.
+    """
+
+    def __init__(self, objectives: Sequence[str], *, seed: int = 0, **options: Any) -> None:
+        super().__init__(objectives, seed=seed)
+        self.rlm = RLM(self.objectives, seed=seed, **options)
 
     def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
         values = self.check_labels(inputs, values)
-        self.rlm = RLM(self.objectives, seed=self.seed)
         self.rlm.fit(inputs.texts, values, progress=progress)
         return self
 
