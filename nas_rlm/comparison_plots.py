@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -30,21 +31,24 @@ class Curve(NamedTuple):
     """Of the interval around the mean; NaN where there is none."""
 
 
-def save_curves(folder: Path, name: str, curves: Mapping[str, Curve], label: str) -> list[Path]:
+def save_curves(
+    folder: Path, name: str, curves: Mapping[str, Curve], metric: str, subject: str
+) -> list[Path]:
     """Draw a figure and save it, for the screen as PNG and for print as PDF.
 
     Args:
         folder: Where it goes.
         name: Of the files, without suffix.
         curves: Predictor name to curve.
-        label: What the figures are.
+        metric: What the figures are.
+        subject: Of what, such as an objective.
 
     Returns:
         The files, the PNG first.
     """
     paths = []
     with matplotlib.rc_context(STYLE):
-        figure = curves_figure(curves, label)
+        figure = curves_figure(curves, metric, subject)
         for suffix in ("png", "pdf"):
             image = io.BytesIO()
             # The same figures make the same file: no date in it.
@@ -55,12 +59,13 @@ def save_curves(folder: Path, name: str, curves: Mapping[str, Curve], label: str
     return paths
 
 
-def curves_figure(curves: Mapping[str, Curve], label: str) -> Figure:
+def curves_figure(curves: Mapping[str, Curve], metric: str, subject: str) -> Figure:
     """Figures over the number of labels, with intervals; the legend has the best on top.
 
     Args:
         curves: Predictor name to curve.
-        label: What the figures are.
+        metric: What the figures are.
+        subject: Of what, such as an objective.
     """
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
@@ -91,7 +96,8 @@ def curves_figure(curves: Mapping[str, Curve], label: str) -> Figure:
     axes.set(
         xlim=(budgets[0] * 2**-0.3, budgets[-1] * 2**0.3),
         xlabel="Architectures measured to train on",
-        ylabel=label,
+        ylabel=metric,
     )
+    axes.set_title(textwrap.fill(subject, 60), loc="left")
     figure.legend(loc="outside right upper")
     return figure

@@ -58,7 +58,7 @@ def write_report(
     _write_table(table, records)
     plots = _save_plots(folder / "plots", objectives, records)
     parts = [
-        _head(description, records),
+        _head(description),
         _failures(failures),
         _objectives(objectives, description),
         _ranking(objectives, records),
@@ -176,34 +176,32 @@ def _flat(record: Record) -> Iterator[tuple[str, Any]]:
 
 
 def _save_plots(folder: Path, objectives: Sequence[Objective], records: Records) -> list[Path]:
+    accuracy, latencies = accuracy_metric(objectives), latency_metric(objectives)
+    plots = [("tau", r"Kendall's $\tau$", label(objectives[0]), accuracy)]
+    if latencies is not None:
+        subject = latencies.title.removeprefix("rho, ").capitalize()
+        plots.append(("rho", r"Spearman's $\rho$", subject, latencies))
     files = []
-    metrics = {"tau": accuracy_metric(objectives), "rho": latency_metric(objectives)}
-    for name, metric in metrics.items():
-        if metric is None:
-            continue
-        points: dict[str, list[tuple[int, float, float]]] = {}
-        for (labels, predictor), group in _groups(records).items():
-            if figures := _known(group, metric):
-                point = labels, *mean_and_half_width(figures)
-                points.setdefault(predictor, []).append(point)
-        curves = {
-            predictor: Curve(*map(np.array, zip(*own, strict=True)))
-            for predictor, own in points.items()
-        }
-        if curves:
-            symbol = {"tau": r"Kendall's $\tau$", "rho": r"Spearman's $\rho$"}[name]
-            text = metric.title.replace(f"{name}, ", f"{symbol}, ")
-            files += save_curves(folder, name, curves, text)
+    for name, symbol, subject, metric in plots:
+        if curves := _curves(records, metric):
+            files += save_curves(folder, name, curves, symbol, subject)
     return files
 
 
-def _head(description: Mapping[str, Any], records: Records) -> str:
+def _curves(records: Records, metric: Metric) -> dict[str, Curve]:
+    points: dict[str, list[tuple[int, float, float]]] = {}
+    for (labels, predictor), group in _groups(records).items():
+        if figures := _known(group, metric):
+            point = labels, *mean_and_half_width(figures)
+            points.setdefault(predictor, []).append(point)
+    return {name: Curve(*map(np.array, zip(*own, strict=True))) for name, own in points.items()}
+
+
+def _head(description: Mapping[str, Any]) -> str:
     config = description["config"]
-    predictors = len({cell.predictor for cell in records})
     return (
         f"# Predictors compared on {config['data']}\n\n"
-        f"{predictors} predictors on {config['rows']:,} architectures of {config['space']}. "
-        f"{_LEGEND}\n"
+        f"{config['rows']:,} architectures of {config['space']}. {_LEGEND}\n"
     )
 
 
@@ -283,7 +281,9 @@ def _uncertainty(objectives: Sequence[Objective], records: Records) -> str:
             Metric("CRPS", _figure("crps", name), min, 4),
             Metric("NLL", _figure("nll", name), min),
             *(
-                Metric(f"coverage {level:.0%}", _figure(f"coverage_{100 * level:.0f}", name))
+                Metric(
+                    f"coverage {100 * level:.0f} %", _figure(f"coverage_{100 * level:.0f}", name)
+                )
                 for level in LEVELS
             ),
             Metric("width", _figure("sharpness", name)),

@@ -55,7 +55,10 @@ def error(capsys: pytest.CaptureFixture[str], *command: object) -> str:
     return message
 
 
-@pytest.mark.parametrize("command", [[], ["search"], ["plot"], ["train"], ["predict"], ["text"]])
+COMMANDS = ("search", "plot", "train", "compare", "predict", "text")
+
+
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*command, "--help"])
@@ -74,7 +77,7 @@ def test_help_shows_defaults(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"(default: {default})" in text
 
 
-@pytest.mark.parametrize("command", [["--help"], ["text", ARCHITECTURE]])
+@pytest.mark.parametrize("command", [["--help"], ["compare", "--help"], ["text", ARCHITECTURE]])
 def test_answers_without_heavy_imports(command: list[str]) -> None:
     program = (
         "import sys; from nas_rlm.cli import main\n"
@@ -155,6 +158,102 @@ def test_predict_on_the_screen(model: Path, capsys: pytest.CaptureFixture[str]) 
     head, row = capsys.readouterr().out.splitlines()
     assert head == "arch,acc,toaster_latency_ms,acc_std,toaster_latency_ms_std"
     assert row.startswith(ARCHITECTURE + ",")
+
+
+def compare(table: Path, folder: Path, *options: object) -> list[str]:
+    columns = ["--objectives", "acc,toaster_latency_ms", "--predictors", "ridge"]
+    grid = ["--labels", "8,16", "--seeds", "2", "--jobs", "1", "--quiet"]
+    return [*map(str, ["compare", table, *columns, *grid, "--out", folder, *options])]
+
+
+def test_compare(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    holes = tmp_path / "holes.csv"
+    rows = table.read_text().splitlines()
+    rows[7] = rows[7].rsplit(",", 1)[0] + ","
+    holes.write_text("\n".join(rows))
+    folder = tmp_path / "out"
+    assert main(compare(holes, folder)) == 0
+    printed = capsys.readouterr().out
+    for name in ("summary.md", "comparison.csv", "plots/tau.png", "plots/rho.pdf"):
+        assert (folder / name).exists()
+        assert str(folder / name) in printed
+    with (folder / "comparison.csv").open(newline="") as file:
+        cells = [(row["labels"], row["seed"]) for row in csv.DictReader(file)]
+    assert cells == [("8", "0"), ("8", "1"), ("16", "0"), ("16", "1")]
+    assert "data is holes.csv there and table.csv here" in error(capsys, *compare(table, folder))
+    table_then = holes.read_text()
+    holes.write_text(table_then.replace(",50,", ",51,", 1))
+    assert "the checksum of holes.csv differs" in error(capsys, *compare(holes, folder))
+    holes.write_text(table_then)
+    assert "directions is maximize,minimize there and minimize,maximize here" in error(
+        capsys, *compare(holes, folder, "--minimize", "acc")
+    )
+    assert main(compare(holes, folder, "--first-seed", 2)) == 0
+    with (folder / "comparison.csv").open(newline="") as file:
+        assert {row["seed"] for row in csv.DictReader(file)} == {"2", "3"}
+
+
+def test_compare_on_the_benchmark(tmp_path: Path) -> None:
+    grid = ["--predictors", "ridge", "--labels", "16", "--seeds", "1", "--jobs", "1"]
+    command = ["compare", "--devices", "gpu", *grid, "--out", str(tmp_path / "out"), "--quiet"]
+    assert main(command) == 0
+    assert "15,625 architectures of nasbench201" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_compare_says_what_is_wrong(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def message(*options: object) -> str:
+        return error(capsys, *compare(table, tmp_path / "out", *options))
+
+    assert "unknown predictor 'rigde'; did you mean 'ridge'" in message("--predictors", "rigde")
+    assert "predictors is empty" in message("--predictors", ",")
+    assert "predictors has ridge twice" in message("--predictors", "ridge,ridge")
+    assert "labels must be at least 4, not 3" in message("--labels", "3,8")
+    assert "78 labels leave nothing to test on" in message("--labels", "16,78")
+    assert "seeds must be at least 0" in message("--first-seed", -1)
+    assert "'mass' is to be minimised" in message("--minimize", "mass")
+    assert "no column 'mass'" in message("--objectives", "mass")
+    out = ("--out", tmp_path / "out")
+    assert "--minimize names columns" in error(capsys, "compare", "--minimize", "acc", *out)
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(table.read_text().splitlines()[:20]))
+    assert "there are only 19 rows: name --labels" in error(
+        capsys, "compare", short, "--objectives", "acc", *out
+    )
+    for wrong in (["--labels", "8,many"], ["--seeds", "0"], ["--jobs", "none"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(compare(table, tmp_path / "out", *wrong))
+        assert exit_.value.code == 2
+        assert wrong[1] in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [short]
+
+
+def test_compare_fails_at_the_end_if_a_cell_failed(
+    table: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nas_rlm.predictors import classical
+
+    predict = classical.RidgePredictor.predict
+
+    def fail_once(self: classical.RidgePredictor, inputs: object) -> object:
+        if self.seed == 1:
+            raise ArithmeticError("too hard")
+        return predict(self, inputs)
+
+    monkeypatch.setattr(classical.RidgePredictor, "predict", fail_once)
+    assert main(compare(table, tmp_path / "out")) == 2
+    printed, said = capsys.readouterr()
+    assert "summary.md" in printed
+    assert said.splitlines() == [
+        "failed: ridge, 8 labels, seed 1: ArithmeticError: too hard",
+        "failed: ridge, 16 labels, seed 1: ArithmeticError: too hard",
+        "nas-rlm: error: 2 of 4 cells failed, the first was ridge, 8 labels, seed 1: "
+        "ArithmeticError: too hard; the same command tries them again",
+    ]
 
 
 def test_names_that_do_not_exist(

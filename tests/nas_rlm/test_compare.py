@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import pytest
 
 from nas_rlm import comparison_report
 from nas_rlm.cells import Bench, Measurements, Record
+from nas_rlm.cli import main
 from nas_rlm.compare import Comparison, ComparisonError, compare
 from nas_rlm.comparison_plots import Curve, curves_figure
 from nas_rlm.comparison_report import Metric, comparison_table
@@ -310,7 +316,7 @@ def test_marks() -> None:
 def test_curves() -> None:
     curve = Curve(np.array([8, 32]), np.array([0.1, 0.9]), np.array([0.1, np.nan]))
     worse = Curve(np.array([16]), np.array([0.2]), np.array([0.1]))
-    figure = curves_figure({"constant": worse, "counts": curve}, "tau")
+    figure = curves_figure({"constant": worse, "counts": curve}, "tau", "an objective " * 9)
     axes = figure.axes[0]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Counts", "Constant"]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["8", "16", "32"]
@@ -472,3 +478,102 @@ def test_a_users_table() -> None:
         Measurements.from_table(table, SPACE, ["mass"])
     swift = Table("t.csv", "", ("gpu_latency_ms",), tuple(SOME[:3]), values[:, 2:])
     assert Measurements.from_table(swift, SPACE).objectives[0].direction == "minimize"
+
+
+SCRIPT = """
+import sys, time
+import numpy as np
+from nas_rlm.cli import main
+from nas_rlm.predictors import PREDICTORS, Entry, Predictor
+
+class Slow(Predictor):
+    def fit(self, inputs, values, *, progress=False):
+        time.sleep(0.5)
+        return self
+
+    def predict(self, inputs):
+        return np.random.default_rng(self.seed).random((len(inputs), 1))
+
+    def sample(self, inputs, samples, *, seed=0):
+        raise NotImplementedError
+
+class Fatal(Slow):
+    def predict(self, inputs):
+        import os
+        os._exit(1)
+
+for kind in (Slow, Fatal):
+    PREDICTORS[kind.__name__.lower()] = Entry(__name__, kind.__name__, kind.__name__, "k")
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Program:
+    """A comparison in processes, which import the predictors with the script."""
+
+    def __init__(self, folder: Path) -> None:
+        self.out = folder / "out"
+        self.script = folder / "script.py"
+        self.script.write_text(SCRIPT)
+        self.table = folder / "table.csv"
+        rows = [f"{SPACE.format(a)},{50 + n % 41}" for n, a in enumerate(SOME)]
+        self.table.write_text("\n".join(["arch,acc", *rows]))
+
+    def arguments(self, predictor: str, jobs: int) -> list[str]:
+        command = ["compare", str(self.table), "--objectives", "acc", "--out", str(self.out)]
+        options = ["--predictors", predictor, "--labels", "8", "--seeds", "10"]
+        return [*command, *options, "--jobs", str(jobs)]
+
+    def start(self, predictor: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, self.script, *self.arguments(predictor, jobs=2)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def stop(self, cells: int, number: signal.Signals, *, all_processes: bool) -> tuple[int, str]:
+        """End it when so many more cells are measured; its status and what it said."""
+        file, before = self.out / "cells.jsonl", self.measured()
+        process = self.start("slow")
+        while self.measured() < before + cells and process.poll() is None:
+            time.sleep(0.05)
+        (os.killpg if all_processes else os.kill)(process.pid, number)
+        # Its processes write to the same place: this waits for the last of them.
+        _, said = process.communicate(timeout=60)
+        assert file.read_text().count("\n") >= before + cells
+        return process.returncode, said
+
+    def measured(self) -> int:
+        file = self.out / "cells.jsonl"
+        return file.read_text().count("\n") if file.exists() else 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_processes_end_with_the_comparison_and_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program(tmp_path)
+    status, said = program.stop(2, signal.SIGINT, all_processes=True)
+    assert status == 130
+    assert "stopped; the same command goes on where it stopped" in said
+    assert "Traceback" not in said
+    status, _ = program.stop(2, signal.SIGKILL, all_processes=False)
+    assert status == -signal.SIGKILL
+    before = lines(program.out)
+    assert len(before) < 10
+    monkeypatch.setitem(PREDICTORS, "slow", PREDICTORS["counts"])  # it may be quick now
+    assert main(program.arguments("slow", jobs=1)) == 0
+    assert str(program.out / "summary.md") in capsys.readouterr().out
+    after = lines(program.out)
+    assert after[: len(before)] == before
+    assert sorted(record["seed"] for record in after) == list(range(10))
+
+
+def test_a_process_that_dies_is_an_error(tmp_path: Path) -> None:
+    process = Program(tmp_path).start("fatal")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "nas-rlm: error: a process that was measuring was killed" in said
