@@ -30,8 +30,14 @@ PREDICTORS: Mapping[str, Entry] = {
     ),
     "forest": Entry("nas_rlm.predictors.classical", "ForestPredictor", "Forest", "#8C510A"),
     "trees": Entry("nas_rlm.predictors.classical", "TreesPredictor", "Boosted trees", "#E6AB02"),
-    "lightgbm": Entry("nas_rlm.predictors.classical", "LightGBMPredictor", "LightGBM", "#F0E442"),
+    "lightgbm": Entry("nas_rlm.predictors.classical", "LightGBMPredictor", "LightGBM", "#CC79A7"),
     "mlp": Entry("nas_rlm.predictors.mlp", "MLPPredictor", "MLP", "#6A3D9A"),
+    "gates": Entry("nas_rlm.predictors.gnn", "GATESPredictor", "GATES", "#0072B2"),
+    "flan": Entry("nas_rlm.predictors.gnn", "FLANPredictor", "FLAN", "#56B4E9"),
+    "brpnas": Entry("nas_rlm.predictors.gnn", "BRPNASPredictor", "BRP-NAS", "#009E73"),
+    "graph_transformer": Entry(
+        "nas_rlm.predictors.gnn", "GraphTransformerPredictor", "Graph transformer", "#004D40"
+    ),
 }
 """Predictor name to what it is."""
 
