@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,9 +95,24 @@ def curves_figure(curves: Mapping[str, Curve], metric: str, subject: str) -> Fig
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set(
         xlim=(budgets[0] * 2**-0.3, budgets[-1] * 2**0.3),
+        ylim=_limits(list(curves.values())),
         xlabel="Architectures measured to train on",
         ylabel=metric,
     )
     axes.set_title(textwrap.fill(subject, 60), loc="left")
     figure.legend(loc="outside right upper")
     return figure
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Limits that show all means, and as much of the intervals as does not squeeze them.
+
+    There are no correlations above 1. Two seeds can give an interval many times wider than all that the means tell apart.
+    """
+    mean = np.concatenate([curve.mean for curve in curves])
+    half_width = np.nan_to_num(np.concatenate([curve.half_width for curve in curves]))
+    most = max(np.ptp(mean), 0.05) / 2
+    low = max((mean - half_width).min(), mean.min() - most)
+    high = min((mean + half_width).max(), mean.max() + most, 1.0)
+    margin = 0.04 * (high - low) or 0.05
+    return float(low - margin), float(high + margin)

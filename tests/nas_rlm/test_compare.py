@@ -311,6 +311,8 @@ def test_marks() -> None:
     assert rows(max) == [f"**{high}**", f"{second} †", low, "undefined", "0.50"]
     assert rows(min) == [high, second, f"**{low}**", "undefined", "0.50"]
     assert rows(None) == [high, second, low, "undefined", "0.50"]
+    medians = comparison_table(records, [Metric("s", lambda r: r["score"], digits=2, median=True)])
+    assert "| Counts | 8 | 2 | 0.81 |" in medians
 
 
 def test_curves() -> None:
@@ -321,6 +323,19 @@ def test_curves() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Counts", "Constant"]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["8", "16", "32"]
     assert axes.get_xscale() == "log"
+    low, high = axes.get_ylim()
+    assert low < 0
+    assert high > 0.9
+
+
+def test_wide_intervals_do_not_squeeze_the_means() -> None:
+    curve = Curve(np.array([8, 32]), np.array([0.4, 0.6]), np.array([3.0, 0.01]))
+    low, high = curves_figure({"counts": curve}, "tau", "accuracy").axes[0].get_ylim()
+    assert 0.2 < low < 0.4
+    assert 0.6 < high < 0.8
+    alone = Curve(np.array([8]), np.array([0.4]), np.array([np.nan]))
+    low, high = curves_figure({"counts": alone}, "tau", "accuracy").axes[0].get_ylim()
+    assert low < 0.4 < high
 
 
 def test_a_failing_predictor_does_not_stop_the_others(
