@@ -50,16 +50,17 @@ class Table:
         Returns:
             The table of ``inputs``, (n, columns).
         """
-        names = (name for row in self._rows(inputs) for name, _ in row)
-        self._column = {name: column for column, name in enumerate(dict.fromkeys(names))}
-        differs = np.ptp(self(inputs), axis=0) > 0
-        kept = [name for name, column in self._column.items() if differs[column]]
-        self._column = {name: column for column, name in enumerate(kept)}
-        return self(inputs)
+        names = dict.fromkeys(name for row in self._rows(inputs) for name, _ in row)
+        self._column = {name: column for column, name in enumerate(names)}
+        table = self(inputs)
+        kept = np.flatnonzero(np.ptp(table, axis=0) > 0)
+        every = self.names
+        self._column = {every[old]: new for new, old in enumerate(kept)}
+        # One column of zeros if nothing differs, since some learners refuse an empty table.
+        return table[:, kept] if len(kept) else np.zeros((len(inputs), 1))
 
     def __call__(self, inputs: Inputs) -> NDArray[np.float64]:
         """The table of n architectures, (n, columns); features without a column are ignored."""
-        # One column of zeros if nothing differs, since some learners refuse an empty table.
         table = np.zeros((len(inputs), max(1, len(self._column))))
         for line, row in zip(table, self._rows(inputs), strict=True):
             for name, number in row:
@@ -67,6 +68,11 @@ class Table:
                 if column is not None:
                     line[column] += number
         return table
+
+    @property
+    def names(self) -> list[Hashable]:
+        """What the columns count."""
+        return list(self._column)
 
     def _rows(self, inputs: Inputs) -> Iterator[Iterable[Feature]]:
         rows = zip(*(reader(inputs) for reader in self.readers), strict=True)
