@@ -16,7 +16,7 @@ from nas_rlm.predictors import PREDICTORS, Inputs, Predictor, get_predictor
 from surrogate import TrainingConfig
 
 OBJECTIVES = ("accuracy", "latency_ms")
-GRAPHS = {"epochs": 25, "width": 16, "learning_rate": 0.01, "folds": 2}
+GRAPHS = {"epochs": 15, "width": 16, "learning_rate": 0.02, "folds": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
     "rlm": {"members": 1, "training": TrainingConfig(steps=40)},
     "ridge": {"folds": 2},
