@@ -88,6 +88,7 @@ def compare(
         ValueError: A list is empty or has something twice, or there is no such predictor.
         OSError: The folder cannot be made or written to.
     """
+    # matplotlib takes a second to import, and the processes that measure do without.
     from nas_rlm.comparison_report import write_report
 
     grid = Grid(tuple(predictors), tuple(labels), tuple(seeds))
@@ -192,7 +193,7 @@ def _in_processes(
         jobs, get_context("spawn"), initializer=_start, initargs=(data, uncertainty)
     )
     try:
-        with _one_thread_each():
+        with _one_thread_each(), _undisturbed():
             # Submitting is what starts the processes.
             futures = {executor.submit(_attempt_here, cell): cell for cell in cells}
         for future in as_completed(futures):
@@ -225,6 +226,23 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from the first, which they inherit.
+
+    It reaches every process of a terminal, and it is for the parent to end the others. The parent
+    is deaf to it for the instant that this takes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set this
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _bench: Bench
 """Of a worker process, which measures cell after cell on the same data."""
 
@@ -232,7 +250,7 @@ _bench: Bench
 def _start(data: Measurements, uncertainty: bool) -> None:
     """Prepare a worker process."""
     global _bench
-    # Ctrl-C reaches every process of the terminal; the parent ends this one.
+    # Where it was not inherited, see `_undisturbed`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _bench = Bench(data, uncertainty)

@@ -107,7 +107,8 @@ def curves_figure(curves: Mapping[str, Curve], metric: str, subject: str) -> Fig
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     """Limits that show all means, and as much of the intervals as does not squeeze them.
 
-    There are no correlations above 1. Two seeds can give an interval many times wider than all that the means tell apart.
+    There are no correlations above 1, and two seeds can give an interval many times wider than
+    all that the means tell apart.
     """
     mean = np.concatenate([curve.mean for curve in curves])
     half_width = np.nan_to_num(np.concatenate([curve.half_width for curve in curves]))
