@@ -559,7 +559,7 @@ class Program:
             time.sleep(2)  # the processes are starting, and are easily disturbed
         (os.killpg if all_processes else os.kill)(process.pid, number)
         # Its processes write to the same place: this waits for the last of them.
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
         return process.returncode, said
 
     def measured(self) -> int:
@@ -593,6 +593,6 @@ def test_processes_end_with_the_comparison_and_it_goes_on(
 
 def test_a_process_that_dies_is_an_error(tmp_path: Path) -> None:
     process = Program(tmp_path).start("fatal")
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "nas-rlm: error: a process that was measuring was killed" in said
