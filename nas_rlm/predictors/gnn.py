@@ -110,8 +110,9 @@ def regression_loss(scores: Tensor, labels: Tensor) -> Tensor:
 class GNNPredictor(PointPredictor):
     """Trains a graph neural network on rankings of accuracy and on values of latencies.
 
-    Labels are placed on their `Scale`. Accuracy is trained by its ranking alone and then placed
-    on its scale by a line fitted to the training labels, which keeps the ranking.
+    Latencies are learnt on their `Scale`. Accuracy is learnt by its ranking alone; a curve through
+    the sorted scores and the sorted labels of the training examples turns scores into accuracies
+    and keeps the ranking.
 
     Args:
         objectives: Names of the k numbers, accuracy first.
@@ -132,10 +133,10 @@ class GNNPredictor(PointPredictor):
         *,
         seed: int = 0,
         folds: int = 5,
-        epochs: int = 150,
+        epochs: int = 100,
         batch_size: int = 64,
-        width: int = 64,
-        learning_rate: float = 2e-3,
+        width: int = 48,
+        learning_rate: float = 4e-3,
     ) -> None:
         super().__init__(objectives, seed=seed, folds=folds)
         self.epochs = epochs
@@ -169,7 +170,7 @@ class GNNPredictor(PointPredictor):
                 examples[2].shape[1],
             )
             self._train(examples, labels, progress)
-        self._calibrate(self._scores(examples), labels.numpy())
+        self._calibrate(self._scores(examples)[:, 0], values[:, 0])
 
     def _train(self, examples: Examples, labels: Tensor, progress: bool) -> None:
         batches = math.ceil(len(labels) / max(1, min(self.batch_size, len(labels) // 2)))
@@ -205,21 +206,34 @@ class GNNPredictor(PointPredictor):
             scores = [self.network(*(example[rows] for example in examples)) for rows in chunks]
         return torch.cat(scores).double().numpy()
 
-    def _calibrate(self, scores: NDArray[np.float64], labels: NDArray[np.float32]) -> None:
-        """Fit the line from a ranking's scores to the labels."""
-        known = ~np.isnan(labels[:, 0])
-        x, y = scores[known, 0], labels[known, 0]
-        slope = np.cov(x, y, bias=True)[0, 1] / max(x.var(), 1e-12)
-        self.line = slope, y.mean() - slope * x.mean()
+    def _calibrate(self, scores: NDArray[np.float64], labels: NDArray[np.float64]) -> None:
+        """Fit the curve from the scores of n architectures to their accuracies.
+
+        Beyond the training labels it goes on as steeply as between their quartiles, so that what
+        is ranked above all of them is predicted above all of them.
+        """
+        known = ~np.isnan(labels)
+        # Architectures with the same function have the same score, and share their labels' mean.
+        score, first, count = np.unique(
+            np.sort(scores[known]), return_index=True, return_counts=True
+        )
+        label = np.add.reduceat(np.sort(labels[known]), first) / count
+        span = np.ptp(score)
+        quartiles = [np.ptp(np.quantile(numbers, [0.25, 0.75])) for numbers in (label, score)]
+        rise = span * quartiles[0] / max(quartiles[1], 1e-12)
+        self.curve = (
+            np.concatenate([[score[0] - span], score, [score[-1] + span]]),
+            np.concatenate([[label[0] - rise], label, [label[-1] + rise]]),
+        )
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
         self.check_fitted()
         if not len(inputs):
             return np.empty((0, len(self.objectives)))
-        examples = self._examples_of(inputs)
-        scores = self._scores(examples)
-        scores[:, 0] = self.line[0] * scores[:, 0] + self.line[1]
-        return np.stack([scale.inverse(scores[:, k]) for k, scale in enumerate(self.scales)], 1)
+        scores = self._scores(self._examples_of(inputs))
+        accuracy = np.interp(scores[:, 0], *self.curve)
+        latencies = [scale.inverse(scores[:, k]) for k, scale in enumerate(self.scales) if k]
+        return np.stack([accuracy, *latencies], axis=1)
 
 
 def _scale(labels: NDArray[np.float64]) -> Scale:
