@@ -125,8 +125,8 @@ class GCN(nn.Module):
 
     def forward(self, x: Tensor, graphs: Graphs) -> tuple[Tensor, Tensor]:
         states = torch.cat([self.everything.expand(len(x), 1, -1), x], 1)
-        # Twice a value and minus a value are read like the value: degrees must be positive.
-        edges = F.pad((graphs.reads != 0).float(), (1, 0, 1, 0))
+        # Degrees must be positive, so that minus a value is read like the value.
+        edges = F.pad(graphs.reads.abs(), (1, 0, 1, 0))
         edges[:, 0, 1:] = graphs.there
         for layer in self.layers:
             states = F.relu(layer(states, edges))
