@@ -230,8 +230,9 @@ class RegressionLanguageModel(nn.Module):
     """Text in, k numbers out, digit by digit.
 
     The decoder reads, for each number, a begin token and then the number's l tokens; each of them
-    but the last predicts the next one. A number sees those before it, or, where they are hidden,
-    only the text: the first gives joint distributions, the second marginal ones.
+    but the last predicts the next one. A number sees those written before it that are visible:
+    all of them for joint distributions, none for marginal ones. A position belongs to an
+    objective, not to a turn, so the numbers can be written in any order.
     """
 
     BEGIN = 0
@@ -251,29 +252,30 @@ class RegressionLanguageModel(nn.Module):
         """The layers, with the type that `nn.ModuleList` forgets."""
         return cast(list[DecoderLayer], list(self.layers))
 
-    def forward(self, batch: Batch, tokens: Tensor, hidden: Tensor) -> Tensor:
+    def forward(self, batch: Batch, tokens: Tensor, visible: Tensor, objectives: Tensor) -> Tensor:
         """Teacher forcing.
 
         Args:
             batch: n programs.
-            tokens: Numbers to feed, (n, k, l).
-            hidden: Texts whose numbers do not see one another, (n,) bool.
+            tokens: Numbers to feed, in the order of writing, (n, m, l).
+            visible: Numbers that those after them see, (n, m) bool.
+            objectives: Which numbers they are, (m,) of the k that the model can write.
 
         Returns:
-            Logits of each number token given those before it, (n, k, l, number vocabulary).
+            Logits of each number token given those before it, (n, m, l, number vocabulary).
         """
-        n, k, length = tokens.shape
+        n, m, length = tokens.shape
         memory, real = self.encoder(batch)
         x = self.token(F.pad(tokens + 1, (1, 0), value=self.BEGIN)).flatten(1, 2)
-        x = x + self.step.weight
-        number = torch.arange(k, device=x.device).repeat_interleave(length + 1)
+        x = x + self.step.weight.view(-1, length + 1, x.shape[-1])[objectives].flatten(0, 1)
+        number = torch.arange(m, device=x.device).repeat_interleave(length + 1)
         causal = torch.ones(len(number), len(number), dtype=torch.bool, device=x.device).tril()
         same = number[:, None] == number
-        sees = causal & (same | ~hidden[:, None, None, None])
+        sees = causal & (same | visible[:, None, None, number])
         for layer in self.decoder_layers():
             key_value = layer.remember(x)
             x = layer(x, key_value, sees, layer.cross_attention.project(memory), real)
-        return self.logits(self.norm(x)).view(n, k, length + 1, -1)[:, :, :-1]
+        return self.logits(self.norm(x)).view(n, m, length + 1, -1)[:, :, :-1]
 
 
 class Decoder:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from surrogate import decoding
+from surrogate.labels import check_labels
 from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
 from surrogate.scale import Scale
@@ -93,18 +94,18 @@ class RLM:
 
         Args:
             texts: n texts.
-            values: Labels, (n, k), finite.
+            values: Labels, (n, k), NaN where one is missing.
             progress: Show a progress bar.
             checkpoint: Folder for resumable state. An interrupted fit called again with the same
                 arguments goes on from there; the folder is removed at the end.
 
         Raises:
-            ValueError: Shapes differ, a label is not finite, or an objective is constant.
+            ValueError: The labels cannot be learnt from, see `check_labels`.
             TextError: A text cannot be read.
         """
-        values = self._check_labels(texts, values)
+        values = check_labels(self.objectives, texts, values)
         self._tokenizer = Tokenizer.fit(texts)
-        self._scales = [Scale.fit(values[:, k]) for k in range(len(self.objectives))]
+        self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
         batch = self._batch(self._tokenizer.programs(texts))
         folds = _folds(len(texts), self.members, self.training.held_out, self.seed)
         self._models, self.history = [], []
@@ -370,26 +371,6 @@ class RLM:
 
     def _columns(self, coordinates: np.ndarray) -> np.ndarray:
         return np.stack([s.inverse(coordinates[:, k]) for k, s in enumerate(self._scales)], axis=1)
-
-    def _check_labels(self, texts: Sequence[str], values: ArrayLike) -> np.ndarray:
-        values = np.asarray(values, dtype=np.float64)
-        if isinstance(texts, str):
-            raise ValueError("texts must be a sequence of texts, not one text")
-        if values.shape != (len(texts), len(self.objectives)):
-            raise ValueError(
-                f"values must have shape (texts, objectives) = ({len(texts)}, "
-                f"{len(self.objectives)}), got {values.shape}"
-            )
-        if len(texts) < 4:
-            raise ValueError(f"at least 4 labelled texts are needed, got {len(texts)}")
-        for k, name in enumerate(self.objectives):
-            column = values[:, k]
-            if not np.isfinite(column).all():
-                row = int(np.flatnonzero(~np.isfinite(column))[0])
-                raise ValueError(f"label {row} of {name} is {column[row]}; labels must be finite")
-            if column.min() == column.max():
-                raise ValueError(f"all labels of {name} are {column[0]:g}: nothing to learn")
-        return values
 
 
 def _folds(n: int, members: int, share: float, seed: int) -> list[np.ndarray]:

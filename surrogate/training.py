@@ -30,7 +30,9 @@ class TrainingConfig:
         weight_decay: Of AdamW.
         softness: Width of the soft digit targets, in coordinates of the objective's scale.
         ranking: Weight of the pairwise ranking loss.
-        hidden: Share of texts, drawn anew each step, whose numbers do not see one another.
+        hidden: Share of texts, drawn anew each step, whose numbers do not see one another; in
+            the others each number sees those before it, in an order drawn anew each step.
+        numbers: How many numbers, drawn anew each step, are written; None for all.
         margin: Largest difference in coordinates that the ranking loss asks for.
         held_out: Share of the training labels kept for early stopping, where that is at least
             ten of them; with fewer labels all are trained on, for all the steps.
@@ -46,6 +48,7 @@ class TrainingConfig:
     ranking: float = 60.0
     margin: float = 0.05
     hidden: float = 0.7
+    numbers: int | None = None
     held_out: float = 0.1
     evaluations: int = 12
     patience: int = 5
@@ -55,20 +58,28 @@ class TrainingConfig:
 class Targets:
     """What a batch of n texts with k numbers of l tokens, from v, is trained on.
 
+    A missing number has a path as any other, which nothing is to see, but no probability.
+
     Attributes:
         tokens: The path fed to the decoder, (n, k, l) int64.
         soft: Probability of each token given the path before it, (n, k, l, v).
         middle: Coordinate of the middle of the branch below each token, (n, k, l, v).
-        coordinates: Of the labels, (n, k).
+        coordinates: Of the labels, (n, k); zero where missing.
+        known: Which labels there are, (n, k) bool.
     """
 
     tokens: Tensor
     soft: Tensor
     middle: Tensor
     coordinates: Tensor
+    known: Tensor
 
     def __getitem__(self, rows: Tensor) -> Targets:
         return Targets(*(tensor[rows] for tensor in vars(self).values()))
+
+    def write(self, objectives: Tensor) -> Targets:
+        """Those of some numbers, in that order."""
+        return Targets(*(tensor[:, objectives] for tensor in vars(self).values()))
 
     def to(self, device: torch.device) -> Targets:
         """The same targets on another device."""
@@ -89,7 +100,7 @@ def make_targets(
     step is the distribution's share of each branch below the path.
 
     Args:
-        values: Labels, (n, k).
+        values: Labels, (n, k), NaN where missing.
         noise: Standard normal draws, (n, k); zeros make the path the label itself.
     """
     n, objectives = values.shape
@@ -97,8 +108,9 @@ def make_targets(
     tokens = np.zeros(shape[:-1], dtype=np.int64)
     soft, middle = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     coordinates = np.zeros((n, objectives), dtype=np.float32)
+    known = ~np.isnan(values)
     for k, scale in enumerate(scales):
-        center = scale(values[:, k])
+        center = scale(np.where(known[:, k], values[:, k], scale.inverse(np.array(0.5))))
         tokens[:, k] = number.encode(scale.inverse(center + softness * noise[:, k]))
         for j in range(number.length):
             low, high = (scale(bound) for bound in number.children(tokens[:, k, :j]))
@@ -106,10 +118,11 @@ def make_targets(
             mass = np.diff(ndtr(edges), axis=0)[0]
             total = mass.sum(-1, keepdims=True)
             path = np.eye(shape[-1])[tokens[:, k, j]]
-            soft[:, k, j] = np.where(total > 1e-6, mass / np.maximum(total, 1e-6), path)
+            share = np.where(total > 1e-6, mass / np.maximum(total, 1e-6), path)
+            soft[:, k, j] = share * known[:, k, None]
             middle[:, k, j] = scale.middle(number, tokens[:, k, :j])
-        coordinates[:, k] = center
-    return Targets(*map(torch.from_numpy, (tokens, soft, middle, coordinates)))
+        coordinates[:, k] = np.where(known[:, k], center, 0)
+    return Targets(*map(torch.from_numpy, (tokens, soft, middle, coordinates, known)))
 
 
 def expectation(log_p: Tensor, targets: Targets) -> Tensor:
@@ -125,33 +138,45 @@ def expectation(log_p: Tensor, targets: Targets) -> Tensor:
     return (reached[..., :-1] * leaving).sum(-1) + reached[..., -1] * end
 
 
-def ranking_loss(expected: Tensor, coordinates: Tensor, margin: float) -> Tensor:
+def ranking_loss(expected: Tensor, coordinates: Tensor, known: Tensor, margin: float) -> Tensor:
     """Mean hinge over pairs: expectations must differ as the labels do, up to ``margin``.
 
     Args:
         expected: (n, k).
         coordinates: Of the labels, (n, k).
+        known: Which labels there are, (n, k) bool.
     """
     wanted = coordinates[:, None] - coordinates[None]
     got = expected[:, None] - expected[None]
     missing = F.relu(wanted.abs().clamp(max=margin) - wanted.sign() * got)
-    pairs = (wanted != 0).sum().clamp(min=1)
-    return (missing * (wanted != 0)).sum() / pairs
+    counted = (wanted != 0) & known[:, None] & known[None]
+    return (missing * counted).sum() / counted.sum().clamp(min=1)
 
 
 def losses(
     model: RegressionLanguageModel,
     batch: Batch,
     targets: Targets,
-    hidden: Tensor,
+    visible: Tensor,
+    objectives: Tensor,
     allowed: Tensor,
     margin: float,
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy per number with the soft digits, and the ranking loss."""
-    logits = model(batch, targets.tokens, hidden)
+    """Cross-entropy per number with the soft digits, and the ranking loss.
+
+    Args:
+        batch: n programs.
+        targets: Of the m numbers, in the order of writing.
+        visible: Texts whose numbers see those before them, (n,) bool.
+        objectives: Which numbers they are, (m,).
+        allowed: The grammar, (l, v) bool.
+        margin: See `ranking_loss`.
+    """
+    known = targets.known
+    logits = model(batch, targets.tokens, visible[:, None] & known, objectives)
     log_p = logits.masked_fill(~allowed, -1e9).log_softmax(-1)
-    cross_entropy = -(targets.soft * log_p.clamp(min=-50)).sum((-1, -2)).mean()
-    ranking = ranking_loss(expectation(log_p, targets), targets.coordinates, margin)
+    cross_entropy = -(targets.soft * log_p.clamp(min=-50)).sum() / known.sum().clamp(min=1)
+    ranking = ranking_loss(expectation(log_p, targets), targets.coordinates, known, margin)
     return cross_entropy, ranking
 
 
@@ -171,7 +196,7 @@ def train(
 
     Args:
         batch: n programs.
-        values: Labels, (n, k).
+        values: Labels, (n, k), NaN where missing.
         held_out: Which of them only serve early stopping, (n,) bool; none: train all steps.
         bar: Progress bar, advanced by one per step.
         checkpoint: File to resume from and to write to at every evaluation.
@@ -182,7 +207,11 @@ def train(
     device = model.logits.weight.device
     allowed = torch.from_numpy(number.grammar).to(device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=config.weight_decay
+        model.parameters(),
+        config.learning_rate,
+        (0.9, 0.98),
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     warm_up = max(1, config.steps // 10)
 
@@ -206,12 +235,19 @@ def train(
         order = training[torch.cat(passes)[: rounds * size].numpy()]
         noise = torch.randn(len(order), values.shape[1], dtype=torch.float64).numpy()
         targets = make_targets(values[order], number, scales, config.softness, noise).to(device)
-        hidden = (torch.rand(len(order)) < config.hidden).to(device)
+        visible = (torch.rand(len(order)) >= config.hidden).to(device)
         model.train()
         for rows in torch.arange(len(order)).split(size):
             chosen = batch[torch.from_numpy(order[rows.numpy()])]
+            objectives = torch.randperm(values.shape[1])[: config.numbers].to(device)
             entropy, ranking = losses(
-                model, chosen, targets[rows], hidden[rows], allowed, config.margin
+                model,
+                chosen,
+                targets[rows].write(objectives),
+                visible[rows],
+                objectives,
+                allowed,
+                config.margin,
             )
             loss = entropy + config.ranking * ranking
             optimizer.zero_grad()
@@ -254,7 +290,8 @@ def _held_out_loss(
             model,
             batch,
             targets.to(device),
-            torch.ones(len(values), dtype=torch.bool, device=device),
+            torch.zeros(len(values), dtype=torch.bool, device=device),
+            torch.arange(values.shape[1], device=device),
             torch.from_numpy(number.grammar).to(device),
             config.margin,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from search_spaces.base import Architecture, SearchSpace
+from surrogate.labels import check_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +50,6 @@ class Predictor(ABC):
         seed: Seeds every random choice: the same seed gives the same predictor.
     """
 
-    least_labels = 4
-    """Labels that each objective needs."""
-
     def __init__(self, objectives: Sequence[str], *, seed: int = 0) -> None:
         if not objectives or len(set(objectives)) != len(objectives):
             raise ValueError(f"objectives must be distinct names, at least one; got {objectives}")
@@ -80,39 +78,6 @@ class Predictor(ABC):
         """Plausible numbers, (n, samples, k): their spread is what the predictor does not know."""
 
     def check_labels(self, inputs: Inputs, values: ArrayLike) -> NDArray[np.float64]:
-        """Labels as an array of shape (n, k), NaN where missing.
-
-        Raises:
-            ValueError: The shape is wrong, a label is infinite, or an objective has fewer than
-                `least_labels` labels or only equal ones; or one architecture has two different
-                labels of an objective.
-        """
-        values = np.asarray(values, dtype=np.float64)
-        if values.shape != (len(inputs), len(self.objectives)):
-            raise ValueError(
-                f"values must have shape (architectures, objectives) = ({len(inputs)}, "
-                f"{len(self.objectives)}), got {values.shape}"
-            )
-        for k, name in enumerate(self.objectives):
-            column = values[:, k]
-            if np.isinf(column).any():
-                row = int(np.flatnonzero(np.isinf(column))[0])
-                raise ValueError(f"label {row} of {name} is infinite; leave it out (NaN)")
-            known = column[~np.isnan(column)]
-            if len(known) < self.least_labels:
-                raise ValueError(
-                    f"{name} has {len(known)} labels; at least {self.least_labels} are needed"
-                )
-            if known.min() == known.max():
-                raise ValueError(f"all labels of {name} are {known[0]:g}: nothing to learn")
-        first: dict[tuple[str, ...], int] = {}
-        for row, architecture in enumerate(inputs.architectures):
-            earlier = first.setdefault(tuple(architecture.values()), row)
-            both = values[[earlier, row]]
-            for k in np.flatnonzero((both[0] != both[1]) & ~np.isnan(both).any(axis=0)):
-                raise ValueError(
-                    f"rows {earlier} and {row} are the same architecture with different labels of "
-                    f"{self.objectives[k]}: {both[0, k]:g} and {both[1, k]:g}; "
-                    "keep one, or their mean"
-                )
-        return values
+        """Labels as an array, see `surrogate.labels.check_labels`."""
+        examples = [tuple(architecture.items()) for architecture in inputs.architectures]
+        return check_labels(self.objectives, examples, values)

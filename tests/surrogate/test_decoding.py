@@ -12,8 +12,8 @@ from surrogate.scale import Scale
 
 def step_log_probabilities(model, batch, number, tokens, hidden):
     """Log-probabilities of each token of (n, k, l), without a cache."""
-    flags = torch.full((len(batch),), hidden)
-    logits = model(batch, tokens, flags)
+    visible = torch.full(tokens.shape[:2], not hidden)
+    logits = model(batch, tokens, visible, torch.arange(tokens.shape[1]))
     allowed = torch.from_numpy(number.grammar)
     return logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
 

@@ -42,10 +42,11 @@ def test_perfect_digits_have_the_label_as_expectation():
 
 def test_ranking_loss_counts_only_what_is_missing():
     coordinates = torch.tensor([[0.0], [0.5], [1.0]])
-    assert ranking_loss(coordinates, coordinates, margin=0.1) == 0
-    assert ranking_loss(coordinates * 0.3, coordinates, margin=0.1) == 0
-    assert ranking_loss(-coordinates, coordinates, margin=0.1) > 0.5
-    assert ranking_loss(torch.zeros(3, 1), coordinates, margin=0.1) == pytest.approx(0.1)
+    known = torch.ones(3, 1, dtype=torch.bool)
+    assert ranking_loss(coordinates, coordinates, known, margin=0.1) == 0
+    assert ranking_loss(coordinates * 0.3, coordinates, known, margin=0.1) == 0
+    assert ranking_loss(-coordinates, coordinates, known, margin=0.1) > 0.5
+    assert ranking_loss(torch.zeros(3, 1), coordinates, known, margin=0.1) == pytest.approx(0.1)
 
 
 def run(tiny, values, checkpoint=None, steps=24, held_out=0, **options):
