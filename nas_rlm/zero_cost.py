@@ -1,154 +1,276 @@
 """Zero-cost scores: what a network shows at initialisation, before any training.
 
-A model is run in torch straight from its ONNX graph, with random weights, so that every search
-space has these scores. They cost milliseconds and no label.
+A model is run in torch straight from its ONNX graph, with random weights, on random images, so
+that every search space has these scores. They cost a fraction of a second, and no label.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnx.helper
-import onnx.inliner
-import onnx.numpy_helper
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
-EPSILON = 1e-5
-"""Added to eigenvalues in `jacov`, as its authors do."""
+from nas_rlm.onnx_torch import OnnxNetwork, live
+from search_spaces.base import Architecture, SearchSpace
+from search_spaces.onnx_graph import count
+
+SCORES = (
+    "parameters",
+    "flops",
+    "synflow",
+    "jacov",
+    "nwot",
+    "grad_norm",
+    "snip",
+    "jacobian_norm",
+    "effective_rank",
+)
+"""The names of the scores, see `score`."""
+
+BATCH_SIZE = 32
+TABLE = "nasbench201_zero_cost.npz"
+"""The scores of all functions of NAS-Bench-201, made by ``python -m experiments.zero_cost``."""
 
 
-class UnsupportedOperatorError(ValueError):
-    """A model has an operator that cannot be run here."""
+class Settings(NamedTuple):
+    """What scores depend on besides the network.
 
-
-class OnnxNetwork(nn.Module):
-    """A network as torch runs it, from an ONNX model, with random weights.
-
-    Weights are whatever Conv and Gemm read that is made from constants: they are drawn from
-    Kaiming's normal distribution. Batch normalisation uses the statistics of the batch. What the
-    output does not depend on is left out.
-
-    Args:
-        model: Functions are inlined.
-        generator: Source of the weights.
-
-    Raises:
-        UnsupportedOperatorError: An operator is unknown.
+    Attributes:
+        image_size: Height and width of the images.
+        seed: Of weights, images and labels.
+        repeats: Draws to average over.
     """
 
-    def __init__(self, model: onnx.ModelProto, generator: torch.Generator) -> None:
-        super().__init__()
-        graph = onnx.inliner.inline_local_functions(model).graph
-        constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-        self.weights = nn.ParameterDict()
-        self.input, self.output = graph.input[0].name, graph.output[0].name
-        self.input_shape = tuple(d.dim_value for d in graph.input[0].type.tensor_type.shape.dim)
-        self.normalised = True
-        nodes = []
-        for node in graph.node:
-            attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-            if node.op_type in _CONSTANT and all(name in constants for name in node.input):
-                read = [constants[name] for name in node.input]
-                constants[node.output[0]] = _CONSTANT[node.op_type](attributes, *read)
-            elif node.op_type in _OPERATORS:
-                nodes.append((node, attributes))
-            else:
-                raise UnsupportedOperatorError(
-                    f"{node.output[0]} = {node.op_type}: not among the operators that can be "
-                    f"scored: {', '.join(sorted(_OPERATORS))}"
-                )
-        needed = {self.output}
-        self.nodes: list[tuple[str, dict[str, Any], list[str], str]] = []
-        for node, attributes in reversed(nodes):
-            if node.output[0] in needed:
-                read = [name for name in node.input if name]
-                needed.update(read)
-                self.nodes.append((node.op_type, attributes, read, node.output[0]))
-        self.nodes.reverse()
-        for operator, _, read, _ in self.nodes:
-            for name in read[1:] if operator in ("Conv", "Gemm") else ():
-                if name in constants and name not in self.weights:
-                    shape = constants[name].shape
-                    deviation = math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 0.0
-                    drawn = torch.randn(shape, generator=generator) * deviation
-                    self.weights[name] = nn.Parameter(drawn)
-
-    def forward(self, image: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
-        """Run the network on (n, channels, height, width).
-
-        Args:
-            watch: Called with the operator and the input of every ReLU, Conv and Gemm.
-        """
-        values: dict[str, Tensor] = {self.input: image, **dict(self.weights.items())}
-        for operator, attributes, read, output in self.nodes:
-            if operator == "BatchNormalization":
-                x = values[read[0]]
-                made = F.batch_norm(x, None, None, training=True) if self.normalised else x
-            else:
-                inputs = [values[name] for name in read]
-                if watch is not None and operator in ("Relu", "Conv", "Gemm"):
-                    watch(operator, inputs[0])
-                made = _OPERATORS[operator](attributes, *inputs)
-            values[output] = made
-        return values[self.output]
+    image_size: int = 8
+    seed: int = 0
+    repeats: int = 2
 
 
-def _conv(attributes: Mapping[str, Any], x: Tensor, *weights: Tensor) -> Tensor:
-    return F.conv2d(
-        x,
-        *weights,
-        stride=tuple(attributes.get("strides", (1, 1))),
-        padding=_padding(attributes),
-        dilation=tuple(attributes.get("dilations", (1, 1))),
-        groups=attributes.get("group", 1),
+def score(model: onnx.ModelProto, *, seed: int = 0, repeats: int = 2) -> dict[str, float]:
+    """Score a network at initialisation, on standard normal images and random labels.
+
+    Only what lies on a way from the input to the output counts, see `live`.
+
+    - ``parameters``, ``flops``: as `count` has them, the latter for one image.
+    - ``synflow``: log of the sum of |w dR/dw|, where R is the sum of the logits of an image of
+      ones, all weights made positive and batch normalisation left out. Tanaka et al., "Pruning
+      neural networks without any data by iteratively conserving synaptic flow", NeurIPS 2020.
+    - ``jacov``: how little the gradients of the summed logits with respect to each image
+      correlate. Mellor et al., "Neural Architecture Search without Training",
+      arXiv 2006.04647v1, 2020.
+    - ``nwot``: log-determinant of the number of ReLUs, over all layers, that are on for both of
+      two images or off for both. Mellor et al., the same, ICML 2021.
+    - ``grad_norm``: sum over weights of the norm of the gradient of the cross-entropy.
+      Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021.
+    - ``snip``: sum of |w dL/dw|, L the cross-entropy. Lee et al., "SNIP: Single-shot network
+      pruning based on connection sensitivity", ICLR 2019.
+    - ``jacobian_norm``: mean log norm of the gradients that ``jacov`` is made of.
+    - ``effective_rank``: of the correlations of the features that the last Gemm reads, the
+      exponential of the entropy of their spectrum. Roy and Vetterli, "The effective rank",
+      EUSIPCO 2007.
+
+    Args:
+        model: One input, (n, channels, height, width), and one output, (n, classes).
+        seed: Of weights, images and labels.
+        repeats: Draws of weights, images and labels; all scores are means over them.
+
+    Returns:
+        `SCORES` to numbers. Where the input does not reach the output there are no parameters
+        and no FLOPs, and the rest is NaN; so is what is not defined otherwise.
+
+    Raises:
+        UnsupportedOperatorError: The model has an operator that cannot be run.
+        ValueError: ``repeats`` is not positive.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    model = live(model)
+    if not model.graph.node:
+        return {**dict.fromkeys(SCORES, np.nan), "parameters": 0.0, "flops": 0.0}
+    network = OnnxNetwork(model)
+    costs = count(model)
+    generator = torch.Generator().manual_seed(seed)
+    draws = []
+    for _ in range(repeats):
+        network.draw(generator)
+        draws.append({"synflow": _synflow(network), **_data_scores(network, generator)})
+    means = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+    counts = {
+        "parameters": float(costs.parameters),
+        "flops": costs.flops / network.input_shape[0],
+    }
+    return {name: {**counts, **means}[name] for name in SCORES}
+
+
+def _data_scores(network: OnnxNetwork, generator: torch.Generator) -> dict[str, float]:
+    """The scores that need images: one pass forward, two back."""
+    images = torch.randn(network.input_shape, generator=generator).requires_grad_()
+    signs: list[Tensor] = []
+    features: list[Tensor] = []
+
+    def watch(operator: str, data: Tensor) -> None:
+        if operator == "Relu":
+            signs.append((data.detach() > 0).flatten(1).float() * 2 - 1)
+        else:
+            features.append(data.detach())
+
+    logits = network.run(images, watch)
+    labels = torch.randint(logits.shape[1], logits.shape[:1], generator=generator)
+    (jacobians,) = torch.autograd.grad(logits.sum(), images, retain_graph=True)
+    matrices = list(network.matrices().values())
+    gradients = torch.autograd.grad(F.cross_entropy(logits, labels), matrices)
+    rows = jacobians.flatten(1).double().numpy()
+    with np.errstate(divide="ignore"):
+        jacobian_norm = float(np.log(np.linalg.norm(rows, axis=1)).mean())
+    return {
+        "jacov": _jacov(rows),
+        "nwot": _nwot(signs),
+        "grad_norm": float(sum(gradient.norm() for gradient in gradients)),
+        "snip": _saliency(matrices, gradients),
+        "jacobian_norm": jacobian_norm if np.isfinite(jacobian_norm) else np.nan,
+        "effective_rank": _effective_rank(features[-1].double().numpy()) if features else np.nan,
+    }
+
+
+def _synflow(network: OnnxNetwork) -> float:
+    # Products of so many sums overflow in single precision.
+    weights = {
+        name: weight.detach().abs().double().requires_grad_()
+        for name, weight in network.weights.items()
+    }
+    matrices = [weights[name] for name in network.matrices()]
+    network.normalised = False
+    ones = torch.ones((1, *network.input_shape[1:]), dtype=torch.double)
+    flow = torch.autograd.grad(network.run(ones, weights=weights).sum(), matrices)
+    network.normalised = True
+    total = _saliency(matrices, flow)
+    return float(np.log(total)) if total > 0 else np.nan
+
+
+def _saliency(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
+    """The sum of |w dL/dw| over all weights."""
+    pairs = zip(weights, gradients, strict=True)
+    return sum(float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
+
+
+def _jacov(jacobians: NDArray[np.float64]) -> float:
+    """From one gradient per image, (n, pixels)."""
+    smallest = 1e-5  # the authors' constant
+    if not (np.ptp(jacobians, axis=1) > 0).all():
+        return np.nan
+    eigenvalues = np.linalg.eigvalsh(np.corrcoef(jacobians)).clip(0) + smallest
+    return float(-(np.log(eigenvalues) + 1 / eigenvalues).sum())
+
+
+def _nwot(signs: Sequence[Tensor]) -> float:
+    """From one matrix per ReLU, (n, units), of 1 where it is on and -1 where it is off."""
+    if not signs:
+        return np.nan
+    # Of the units that agree less those that differ, and of all units, the former are the mean.
+    agreeing = sum((sign.shape[1] + (sign @ sign.T).double()) / 2 for sign in signs)
+    sign, logarithm = np.linalg.slogdet(np.asarray(agreeing))
+    return float(logarithm) if sign > 0 else np.nan
+
+
+def _effective_rank(features: NDArray[np.float64]) -> float:
+    """Of (n, units)."""
+    deviation = features.std(axis=0)
+    varying = deviation > 1e-6 * deviation.max()
+    if not varying.any():
+        return np.nan
+    standard = (features - features.mean(axis=0)) / np.where(varying, deviation, np.inf)
+    spectrum = np.linalg.svd(standard, compute_uv=False) ** 2
+    shares = spectrum[spectrum > 0] / spectrum.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def scores(
+    space: SearchSpace,
+    architectures: Sequence[Architecture],
+    *,
+    image_size: int = Settings().image_size,
+    seed: int = Settings().seed,
+    repeats: int = Settings().repeats,
+    progress: bool = False,
+) -> NDArray[np.float64]:
+    """The scores of n architectures, (n, s), columns as in `SCORES`, NaN where undefined.
+
+    Architectures with equal keys compute the same function and have the same scores, those of
+    the first of them that was asked for. What was computed once is remembered. For NAS-Bench-201
+    nothing is computed as long as the settings are those of its table.
+
+    Args:
+        space: Their search space.
+        architectures: n of them.
+        image_size: Height and width of the images.
+        seed: See `score`.
+        repeats: See `score`.
+        progress: Show a progress bar.
+
+    Raises:
+        UnsupportedOperatorError: An architecture has an operator that cannot be run.
+    """
+    settings = Settings(image_size, seed, repeats)
+    known = _known(space.name, settings)
+    keys = [space.key(architecture) for architecture in architectures]
+    first = {key: a for key, a in zip(keys, architectures, strict=True) if key not in known}
+    for key, architecture in tqdm(first.items(), "zero-cost scores", disable=not progress):
+        known[key] = architecture_scores(space, architecture, settings)
+    return np.array([known[key] for key in keys], dtype=np.float64).reshape(-1, len(SCORES))
+
+
+def architecture_scores(
+    space: SearchSpace, architecture: Architecture, settings: Settings
+) -> NDArray[np.float64]:
+    """The scores of one architecture, (s,), computed now."""
+    model = space.onnx_model(architecture, batch_size=BATCH_SIZE, image_size=settings.image_size)
+    values = score(model, seed=settings.seed, repeats=settings.repeats)
+    return np.array([values[name] for name in SCORES])
+
+
+@cache
+def _known(space: str, settings: Settings) -> dict[str, NDArray[np.float64]]:
+    """Key to scores, (s,): what is known of a space; more may be added."""
+    table = files("nas_rlm").joinpath(TABLE)
+    if space != "nasbench201" or not table.is_file():
+        return {}
+    keys, values, about = read_table(table.read_bytes())
+    if about["settings"] != settings._asdict():
+        return {}
+    return dict(zip(keys, values.astype(np.float64), strict=True))
+
+
+def read_table(content: bytes) -> tuple[list[str], NDArray[np.float32], dict[str, Any]]:
+    """Read what `format_table` wrote."""
+    with np.load(io.BytesIO(content)) as arrays:
+        keys, about = (bytes(arrays[name]).decode() for name in ("keys", "about"))
+        return keys.split("\n"), arrays["scores"], json.loads(about)
+
+
+def format_table(
+    keys: Sequence[str], values: NDArray[np.float32], about: Mapping[str, Any]
+) -> bytes:
+    """A file of scores.
+
+    Args:
+        keys: What `SearchSpace.key` gives for n architectures.
+        values: Their scores, (n, s).
+        about: How they were made; ``settings`` are those of `Settings`.
+    """
+    key_bytes, about_bytes = (
+        np.frombuffer(text.encode(), np.uint8) for text in ("\n".join(keys), json.dumps(about))
     )
-
-
-def _padding(attributes: Mapping[str, Any]) -> tuple[int, int]:
-    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
-    if (top, left) != (bottom, right):
-        raise UnsupportedOperatorError(f"padding {attributes['pads']} is not symmetric")
-    return top, left
-
-
-def _average(attributes: Mapping[str, Any], x: Tensor) -> Tensor:
-    return F.avg_pool2d(
-        x,
-        tuple(attributes["kernel_shape"]),
-        tuple(attributes.get("strides", (1, 1))),
-        _padding(attributes),
-        count_include_pad=bool(attributes.get("count_include_pad", 0)),
-    )
-
-
-def _gemm(attributes: Mapping[str, Any], x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-    return F.linear(x, weight if attributes.get("transB", 0) else weight.T, *bias)
-
-
-_OPERATORS: dict[str, Callable[..., Tensor]] = {
-    "Add": lambda attributes, *x: sum(x[1:], x[0]),
-    "Sum": lambda attributes, *x: sum(x[1:], x[0]),
-    "Sub": lambda attributes, a, b: a - b,
-    "Identity": lambda attributes, x: x,
-    "Relu": lambda attributes, x: F.relu(x),
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "AveragePool": _average,
-    "GlobalAveragePool": lambda attributes, x: x.mean((2, 3), keepdim=True),
-    "Flatten": lambda attributes, x: x.flatten(attributes.get("axis", 1)),
-    "BatchNormalization": lambda attributes, x: x,  # see `forward`
-}
-"""Operator to torch: attributes and inputs to the output."""
-
-_CONSTANT: dict[str, Callable[..., np.ndarray]] = {
-    "Constant": lambda attributes: np.asarray(next(iter(attributes.values()))),
-    "Concat": lambda attributes, *x: np.concatenate(x),
-    "ConstantOfShape": lambda attributes, shape: np.empty(shape.astype(int)),
-}
-"""Operators that make weights and shapes."""
+    file = io.BytesIO()
+    np.savez_compressed(file, scores=values, keys=key_bytes, about=about_bytes)
+    return file.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nas_rlm.devices import unknown
@@ -20,6 +21,13 @@ class Entry(NamedTuple):
     class_name: str
     title: str
     colour: str
+    options: Mapping[str, Any] = MappingProxyType({})
+    """Arguments of the predictor that make it this one."""
+
+
+def _zero_cost(score: str, title: str, colour: str) -> Entry:
+    module, class_name = "nas_rlm.predictors.zero_cost", "ZeroCostPredictor"
+    return Entry(module, class_name, title, colour, {"score": score})
 
 
 PREDICTORS: Mapping[str, Entry] = {
@@ -38,6 +46,11 @@ PREDICTORS: Mapping[str, Entry] = {
     "graph_transformer": Entry(
         "nas_rlm.predictors.gnn", "GraphTransformerPredictor", "Graph transformer", "#004D40"
     ),
+    "params": _zero_cost("parameters", "Parameters", "#C7B299"),
+    "flops": _zero_cost("flops", "FLOPs", "#D9C9A3"),
+    "synflow": _zero_cost("synflow", "SynFlow", "#A6CEE3"),
+    "jacov": _zero_cost("jacov", "Jacov", "#B2DF8A"),
+    "nwot": _zero_cost("nwot", "NWOT", "#FDBF6F"),
 }
 """Predictor name to what it is."""
 
@@ -67,5 +80,6 @@ def get_predictor(
             f"the predictor {name} needs the package {error.name}; install it with: "
             "pip install 'nas-rlm[compare]'"
         ) from error
+    options = {**entry.options, **options}
     predictor: Predictor = getattr(module, entry.class_name)(objectives, seed=seed, **options)
     return predictor
