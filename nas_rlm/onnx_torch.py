@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -181,12 +182,18 @@ def _check(node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
             f"{node.output[0]} = {node.op_type}: not among the operators that can be run: "
             f"{', '.join(sorted(_OPERATORS))}"
         )
-    parameters = inspect.signature(_OPERATORS[node.op_type]).parameters
-    if unknown := [name for name in attributes if name not in parameters]:
+    known = _attributes(node.op_type)
+    if unknown := [name for name in attributes if name not in known]:
         raise UnsupportedOperatorError(
             f"{node.output[0]} = {node.op_type}: its attribute {unknown[0]} is not supported"
         )
     _padding(attributes.get("pads", (0, 0, 0, 0)))
+
+
+@cache
+def _attributes(operator: str) -> frozenset[str]:
+    parameters = inspect.signature(_OPERATORS[operator]).parameters.values()
+    return frozenset(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
 
 
 def _padding(pads: Sequence[int]) -> list[int]:

@@ -54,10 +54,12 @@ class Settings(NamedTuple):
 
     image_size: int = 8
     seed: int = 0
-    repeats: int = 2
+    repeats: int = 1
 
 
-def score(model: onnx.ModelProto, *, seed: int = 0, repeats: int = 2) -> dict[str, float]:
+def score(
+    model: onnx.ModelProto, *, seed: int = Settings().seed, repeats: int = Settings().repeats
+) -> dict[str, float]:
     """Score a network at initialisation, on standard normal images and random labels.
 
     Only what lies on a way from the input to the output counts, see `live`.
@@ -115,7 +117,9 @@ def score(model: onnx.ModelProto, *, seed: int = 0, repeats: int = 2) -> dict[st
 
 def _data_scores(network: OnnxNetwork, generator: torch.Generator) -> dict[str, float]:
     """The scores that need images: one pass forward, two back."""
-    images = torch.randn(network.input_shape, generator=generator).requires_grad_()
+    images = torch.randn(network.input_shape, generator=generator)
+    # Small convolutions are a quarter faster in this layout.
+    images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
     signs: list[Tensor] = []
     features: list[Tensor] = []
 
