@@ -6,6 +6,8 @@ A pre-norm encoder-decoder transformer with these departures from the textbook:
   the values it reads, transformed and gated by its operator; sums and identities only pass states
   on, and what is zero stays zero. Self-attention over the statements comes after that.
 - There are no positions in the encoder: the program's order is in the states.
+- There may be two encoders. One reads the whole program; the other reads what it computes, without
+  dead statements, for the numbers that depend on nothing else (`ModelConfig.simplified`).
 - Every digit stands at a known step of the sequence, so the decoder's position says which
   objective and which digit it writes, and the grammar of allowed tokens is a table.
 - Several branches of the digit tree share one key-value cache of the numbers before them.
@@ -31,6 +33,7 @@ class ModelConfig:
         number_vocabulary: Tokens of the numbers.
         number_length: Tokens per number.
         objectives: Numbers per text.
+        simplified: Which of them depend on what the program computes alone.
         dim: Width of the states.
         heads: Attention heads.
         follow_layers: Passes through the program.
@@ -44,6 +47,7 @@ class ModelConfig:
     number_vocabulary: int
     number_length: int
     objectives: int
+    simplified: tuple[int, ...] = ()
     dim: int = 64
     heads: int = 4
     follow_layers: int = 1
@@ -63,6 +67,7 @@ class Batch:
     linear: Tensor
     output: Tensor
     used: Tensor
+    live: Tensor
 
     def __getitem__(self, index: Tensor | slice) -> Batch:
         return Batch(
@@ -73,10 +78,21 @@ class Batch:
             self.linear[index],
             self.output[index],
             self.used[index],
+            self.live[index],
         )
 
     def __len__(self) -> int:
         return len(self.signature)
+
+    @property
+    def there(self) -> Tensor:
+        """The statements, (n, t) bool; the rest is padding."""
+        return self.signature >= 0
+
+    @property
+    def simplified(self) -> Tensor:
+        """Those that do something for the output, (n, t) bool."""
+        return self.there & self.used & self.live & ~self.linear
 
 
 class Follow(nn.Module):
@@ -169,8 +185,13 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Memory (n, 2 + t, dim), and which of it is there, (n, 1, 1, 2 + t) bool."""
+    def forward(self, batch: Batch, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory (n, 2 + t, dim), and which of it is there, (n, 2 + t) bool.
+
+        Args:
+            batch: n programs.
+            there: The statements to remember, (n, t) bool.
+        """
         n = len(batch)
         spelled = batch.spelled
         places = self.place.weight[torch.arange(spelled.shape[1], device=spelled.device) % 64]
@@ -181,14 +202,13 @@ class Encoder(nn.Module):
         made = self.merge(states[:, 1:])
         result = (made * batch.output[..., None]).sum(1, keepdim=True)
         kind = operator + self.used(batch.used.long())
-        there = batch.signature >= 0
         # Padding must not count: what a text means cannot depend on its neighbours in the batch.
         share = there.shape[1] / there.sum(1).clamp(min=1)[:, None, None]
         summary = kind.masked_fill(~there[..., None], 0.0).mean(1, keepdim=True) * share
         x = torch.cat([result, summary, made + kind], dim=1)
-        real = F.pad(there, (2, 0), value=True)[:, None, None]
+        real = F.pad(there, (2, 0), value=True)
         for layer in self.layers:
-            x = layer(x, real)
+            x = layer(x, real[:, None, None])
         return self.norm(x), real
 
 
@@ -217,7 +237,7 @@ class DecoderLayer(nn.Module):
             key_value: Self-attention keys and values, those of x among them.
             sees: Which of them each state sees, broadcastable to (n r, heads, q, keys) bool.
             memory: Keys and values of the encoder's memory, of n texts.
-            real: Which of the memory is there, (n, 1, 1, m) bool.
+            real: Which of the memory each state reads, (n, 1, 1 or r q, m) bool.
         """
         x = x + self.dropout(self.self_attention(self.self_norm(x), key_value, sees))
         # Rows that read the same text share its memory.
@@ -241,7 +261,11 @@ class RegressionLanguageModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        simplified = set(config.simplified)
+        self.encoder = Encoder(config) if len(simplified) < config.objectives else None
+        self.simplified_encoder = Encoder(config) if simplified else None
+        reads_simplified = torch.tensor([k in simplified for k in range(config.objectives)])
+        self.register_buffer("reads_simplified", reads_simplified, persistent=False)
         self.token = nn.Embedding(1 + config.number_vocabulary, config.dim)
         self.step = nn.Embedding(config.objectives * (1 + config.number_length), config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -251,6 +275,23 @@ class RegressionLanguageModel(nn.Module):
     def decoder_layers(self) -> list[DecoderLayer]:
         """The layers, with the type that `nn.ModuleList` forgets."""
         return cast(list[DecoderLayer], list(self.layers))
+
+    def remember(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What is read of n programs.
+
+        Returns:
+            Memory, (n, m, dim), and which of it each of the k numbers reads, (n, k, m) bool.
+        """
+        memories, masks = [], []
+        for encoder, there, reader in (
+            (self.encoder, batch.there, ~self.reads_simplified),
+            (self.simplified_encoder, batch.simplified, self.reads_simplified),
+        ):
+            if encoder is not None:
+                memory, real = encoder(batch, there)
+                memories.append(memory)
+                masks.append(real[:, None] & reader[:, None])
+        return torch.cat(memories, 1), torch.cat(masks, 2)
 
     def forward(self, batch: Batch, tokens: Tensor, visible: Tensor, objectives: Tensor) -> Tensor:
         """Teacher forcing.
@@ -265,13 +306,14 @@ class RegressionLanguageModel(nn.Module):
             Logits of each number token given those before it, (n, m, l, number vocabulary).
         """
         n, m, length = tokens.shape
-        memory, real = self.encoder(batch)
+        memory, real = self.remember(batch)
         x = self.token(F.pad(tokens + 1, (1, 0), value=self.BEGIN)).flatten(1, 2)
         x = x + self.step.weight.view(-1, length + 1, x.shape[-1])[objectives].flatten(0, 1)
         number = torch.arange(m, device=x.device).repeat_interleave(length + 1)
         causal = torch.ones(len(number), len(number), dtype=torch.bool, device=x.device).tril()
         same = number[:, None] == number
         sees = causal & (same | visible[:, None, None, number])
+        real = real[:, None, objectives[number]]
         for layer in self.decoder_layers():
             key_value = layer.remember(x)
             x = layer(x, key_value, sees, layer.cross_attention.project(memory), real)
@@ -293,7 +335,7 @@ class Decoder:
     def __init__(self, model: RegressionLanguageModel, batch: Batch, repeat: int = 1) -> None:
         self.model = model
         self.rows = len(batch) * repeat
-        memory, self._real = model.encoder(batch)
+        memory, self._real = model.remember(batch)
         self._memory = [
             layer.cross_attention.project(memory).contiguous() for layer in model.decoder_layers()
         ]
@@ -314,7 +356,10 @@ class Decoder:
             Logits, (n, m, number vocabulary).
         """
         x = self.model.token(tokens) + self.model.step(steps)
+        number = steps // (1 + self.model.config.number_length)
+        number = number.expand(tokens.shape).reshape(len(self._real), -1, 1)
+        real = self._real.take_along_dim(number, 1)[:, None]
         for i, layer in enumerate(self.model.decoder_layers()):
             self._cache[i] = torch.cat([self._cache[i], layer.remember(x)], dim=-2)
-            x = layer(x, self._cache[i], sees, self._memory[i], self._real)
+            x = layer(x, self._cache[i], sees, self._memory[i], real)
         return self.model.logits(self.model.norm(x))

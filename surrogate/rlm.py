@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,18 @@ import torch
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from surrogate import decoding
+from surrogate import decoding, prior
 from surrogate.labels import check_labels
 from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
+from surrogate.prior import Pool
 from surrogate.scale import Scale
 from surrogate.text import Programs, Tokenizer
-from surrogate.training import TrainingConfig, train
+from surrogate.training import Examples, TrainingConfig, train
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
+GUESSED_LABELS = 16.0
+"""What guesses for texts without labels weigh beside the labels, in labels."""
 
 
 class CheckpointError(ValueError):
@@ -43,6 +46,8 @@ class RLM:
     Args:
         objectives: Names of the k numbers, in the order in which they are written; each is
             conditioned on those before it.
+        simplified: Which of them depend on what the program computes alone, so that dead
+            statements need not be read for them: an accuracy, but no latency.
         members: Models in the ensemble.
         seed: Seeds weights, order and noise: the same seed gives the same model.
         training: How to train.
@@ -59,6 +64,7 @@ class RLM:
         self,
         objectives: Sequence[str],
         *,
+        simplified: Collection[str] = (),
         members: int = 3,
         seed: int = 0,
         training: TrainingConfig | None = None,
@@ -71,6 +77,9 @@ class RLM:
         if members < 1:
             raise ValueError(f"members must be at least 1, got {members}")
         self.objectives = tuple(objectives)
+        if unknown := [name for name in simplified if name not in objectives]:
+            raise ValueError(f"simplified: {unknown[0]!r} is not one of {', '.join(objectives)}")
+        self.simplified = tuple(name for name in objectives if name in simplified)
         self.members = members
         self.seed = seed
         self.training = training or TrainingConfig()
@@ -87,53 +96,91 @@ class RLM:
         texts: Sequence[str],
         values: ArrayLike,
         *,
+        pool: Pool | None = None,
         progress: bool = True,
         checkpoint: Path | None = None,
     ) -> RLM:
         """Train from scratch.
 
+        With a pool of texts without labels, a Gaussian process over what is known of them guesses
+        their labels (`surrogate.prior`). The members learn from labels and guesses, the guesses
+        weighing as much as `GUESSED_LABELS` labels. What process and members expect together is
+        then taught to a single new model, the student, which makes all predictions: it is as good
+        as they are and several times faster.
+
         Args:
             texts: n texts.
             values: Labels, (n, k), NaN where one is missing.
+            pool: Texts like those that will be predicted, the n labelled ones among them.
             progress: Show a progress bar.
             checkpoint: Folder for resumable state. An interrupted fit called again with the same
                 arguments goes on from there; the folder is removed at the end.
 
         Raises:
-            ValueError: The labels cannot be learnt from, see `check_labels`.
+            ValueError: The labels cannot be learnt from, see `check_labels`, or a labelled text
+                is not in the pool.
             TextError: A text cannot be read.
         """
         values = check_labels(self.objectives, texts, values)
-        self._tokenizer = Tokenizer.fit(texts)
+        read = texts if pool is None else pool.texts
+        self._tokenizer = Tokenizer.fit(read)
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
-        batch = self._batch(self._tokenizer.programs(texts))
-        folds = _folds(len(texts), self.members, self.training.held_out, self.seed)
         self._models, self.history = [], []
+        rows = _rows(texts, read)
+        programs = self._tokenizer.programs(read)
+        batch = self._batch(programs)
+        labelled = Examples(batch[torch.from_numpy(rows)], values, self.training.softness)
+        folds = _folds(len(texts), self.members, self.training.held_out, self.seed)
         if checkpoint is not None:
             checkpoint.mkdir(parents=True, exist_ok=True)
-        total = self.members * self.training.steps
+        trainings = self.members + (pool is not None)
+        total = trainings * self.training.steps
         with tqdm(total=total, desc="training", unit="step", disable=not progress) as bar:
-            for member, held_out in enumerate(folds):
-                # The user's own random state is left as it was.
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(1_000_003 * self.seed + member)
-                    model = RegressionLanguageModel(self._config()).to(self.device)
-                    history = train(
-                        model,
-                        batch,
-                        values,
-                        self.number,
-                        self._scales,
-                        self.training,
-                        held_out=held_out,
-                        bar=bar,
-                        checkpoint=checkpoint and checkpoint / f"member{member}.pt",
+            options = {"bar": bar, "checkpoint": checkpoint}
+            if pool is None:
+                for held_out in folds:
+                    self._train_member(labelled, held_out=held_out, **options)
+            else:
+                features = prior.Features.of(pool, programs)
+                simplified = [name in self.simplified for name in self.objectives]
+                guess, _ = prior.expect(features, rows, values, self._scales, simplified)
+                weight = min(1.0, GUESSED_LABELS / len(texts))
+                guesses = Examples(batch, self._columns(guess), self.training.softness)
+                for held_out in folds:
+                    self._train_member(
+                        labelled, held_out=held_out, pool=guesses, pool_weight=weight, **options
                     )
-                self._models.append(model)
-                self.history.append(history)
+                learnt = self._moments(batch)[..., 0].mean(0)
+                lessons = Examples(
+                    batch, self._columns((guess + learnt) / 2), self.training.softness
+                )
+                everything = np.zeros(len(texts), dtype=bool)
+                self._train_member(labelled, held_out=everything, pool=lessons, **options)
+                self._models = self._models[-1:]
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
         return self
+
+    def _train_member(
+        self, labelled: Examples, *, bar: tqdm, checkpoint: Path | None, **options: Any
+    ) -> None:
+        member = len(self._models)
+        # The user's own random state is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * self.seed + member)
+            model = RegressionLanguageModel(self._config()).to(self.device)
+            history = train(
+                model,
+                labelled,
+                self.number,
+                self._scales,
+                self.training,
+                bar=bar,
+                checkpoint=checkpoint and checkpoint / f"member{member}.pt",
+                **options,
+            )
+        self._models.append(model)
+        self.history.append(history)
 
     def predict(
         self, texts: Sequence[str], *, return_std: bool = False, batch_size: int = 1024
@@ -149,7 +196,7 @@ class RLM:
             Expectations, (n, k) float64, or these and their standard deviations. Expectations
             are taken on the scale that is half rank and half size, so they lie near the median.
         """
-        moments = self._moments(texts, batch_size)
+        moments = self._moments(self._programs(texts), batch_size)
         mean = moments[..., 0].mean(0)
         deviation = np.sqrt(np.maximum(moments[..., 1].mean(0) - mean**2, 0))
         expected = self._columns(mean)
@@ -159,7 +206,7 @@ class RLM:
 
     def predict_members(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
         """What each member expects, (n, members, k): their spread is the model's own doubt."""
-        moments = self._moments(texts, batch_size)
+        moments = self._moments(self._programs(texts), batch_size)
         return np.stack([self._columns(member[..., 0]) for member in moments], axis=1)
 
     def draw(
@@ -186,7 +233,7 @@ class RLM:
         Returns:
             Numbers, (n, members draws, k).
         """
-        moments = self._moments(texts, batch_size)
+        moments = self._moments(self._programs(texts), batch_size)
         deviation = np.sqrt(np.maximum(moments[..., 1] - moments[..., 0] ** 2, 0))
         shape = (draws, len(self._models), 1, len(self.objectives))
         noise = np.random.default_rng(seed).standard_normal(shape)
@@ -240,7 +287,9 @@ class RLM:
         description = {
             "version": CHECKPOINT_VERSION,
             "objectives": self.objectives,
+            "simplified": self.simplified,
             "members": self.members,
+            "models": len(self._models),
             "seed": self.seed,
             "training": asdict(self.training),
             "number": asdict(self.number),
@@ -296,6 +345,7 @@ class RLM:
             tokenizer = Tokenizer(**vocabulary)
             rlm = cls(
                 description["objectives"],
+                simplified=description["simplified"],
                 members=description["members"],
                 seed=description["seed"],
                 training=TrainingConfig(**description["training"]),
@@ -305,6 +355,7 @@ class RLM:
             )
             rlm._scales = [Scale(**scale) for scale in description["scales"]]
             expected_sha256 = description["tokenizer_sha256"]
+            models = description["models"]
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{folder} is damaged ({error}); train the model again"
@@ -315,7 +366,7 @@ class RLM:
                 "restore it or train the model again"
             )
         rlm._tokenizer = tokenizer
-        for member in range(rlm.members):
+        for member in range(models):
             model = RegressionLanguageModel(rlm._config()).to(rlm.device).eval()
             prefix = f"{member}."
             mine = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
@@ -339,6 +390,7 @@ class RLM:
             number_vocabulary=len(self.number.vocabulary),
             number_length=self.number.length,
             objectives=len(self.objectives),
+            simplified=tuple(self.objectives.index(name) for name in self.simplified),
             **self.sizes,
         )
 
@@ -354,15 +406,15 @@ class RLM:
             programs.linear,
             programs.output,
             programs.used,
+            programs.live,
         )
         return Batch(*(torch.from_numpy(array).to(self.device) for array in arrays))
 
-    def _moments(self, texts: Sequence[str], batch_size: int) -> np.ndarray:
+    def _moments(self, batch: Batch, batch_size: int = 1024) -> np.ndarray:
         """Expected coordinate and expected square, (members, n, k, 2)."""
-        batch = self._programs(texts)
-        moments = np.empty((len(self._models), len(texts), len(self.objectives), 2))
+        moments = np.empty((len(self._models), len(batch), len(self.objectives), 2))
         for member, model in enumerate(self._models):
-            for start in range(0, len(texts), batch_size):
+            for start in range(0, len(batch), batch_size):
                 rows = slice(start, start + batch_size)
                 moments[member, rows] = decoding.expect(
                     model, batch[rows], self.number, self._scales
@@ -371,6 +423,14 @@ class RLM:
 
     def _columns(self, coordinates: np.ndarray) -> np.ndarray:
         return np.stack([s.inverse(coordinates[:, k]) for k, s in enumerate(self._scales)], axis=1)
+
+
+def _rows(texts: Sequence[str], pool: Sequence[str]) -> np.ndarray:
+    """Where texts are in a pool, (n,)."""
+    place = {text: row for row, text in enumerate(pool)}
+    if missing := [i for i, text in enumerate(texts) if text not in place]:
+        raise ValueError(f"text {missing[0]} is not in the pool; the pool must hold every text")
+    return np.array([place[text] for text in texts])
 
 
 def _folds(n: int, members: int, share: float, seed: int) -> list[np.ndarray]:

@@ -90,7 +90,7 @@ def make_targets(
     values: np.ndarray,
     number: NumberFormat,
     scales: list[Scale],
-    softness: float,
+    softness: float | np.ndarray,
     noise: np.ndarray,
 ) -> Targets:
     """Soften labels over neighbouring numbers.
@@ -101,6 +101,7 @@ def make_targets(
 
     Args:
         values: Labels, (n, k), NaN where missing.
+        softness: One width, or one for each label, (n, k).
         noise: Standard normal draws, (n, k); zeros make the path the label itself.
     """
     n, objectives = values.shape
@@ -109,12 +110,14 @@ def make_targets(
     soft, middle = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     coordinates = np.zeros((n, objectives), dtype=np.float32)
     known = ~np.isnan(values)
+    widths = np.broadcast_to(softness, values.shape)
     for k, scale in enumerate(scales):
+        width = widths[:, k]
         center = scale(np.where(known[:, k], values[:, k], scale.inverse(np.array(0.5))))
-        tokens[:, k] = number.encode(scale.inverse(center + softness * noise[:, k]))
+        tokens[:, k] = number.encode(scale.inverse(center + width * noise[:, k]))
         for j in range(number.length):
             low, high = (scale(bound) for bound in number.children(tokens[:, k, :j]))
-            edges = (np.stack([low, high]) - center[:, None]) / softness
+            edges = (np.stack([low, high]) - center[:, None]) / width[:, None]
             mass = np.diff(ndtr(edges), axis=0)[0]
             total = mass.sum(-1, keepdims=True)
             path = np.eye(shape[-1])[tokens[:, k, j]]
@@ -153,16 +156,16 @@ def ranking_loss(expected: Tensor, coordinates: Tensor, known: Tensor, margin: f
     return (missing * counted).sum() / counted.sum().clamp(min=1)
 
 
-def losses(
+def loss(
     model: RegressionLanguageModel,
     batch: Batch,
     targets: Targets,
     visible: Tensor,
     objectives: Tensor,
     allowed: Tensor,
-    margin: float,
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy per number with the soft digits, and the ranking loss.
+    config: TrainingConfig,
+) -> Tensor:
+    """Cross-entropy per number with the soft digits, plus the weighted ranking loss.
 
     Args:
         batch: n programs.
@@ -170,34 +173,102 @@ def losses(
         visible: Texts whose numbers see those before them, (n,) bool.
         objectives: Which numbers they are, (m,).
         allowed: The grammar, (l, v) bool.
-        margin: See `ranking_loss`.
+        config: Has the weight and the margin.
     """
     known = targets.known
     logits = model(batch, targets.tokens, visible[:, None] & known, objectives)
     log_p = logits.masked_fill(~allowed, -1e9).log_softmax(-1)
     cross_entropy = -(targets.soft * log_p.clamp(min=-50)).sum() / known.sum().clamp(min=1)
-    ranking = ranking_loss(expectation(log_p, targets), targets.coordinates, known, margin)
-    return cross_entropy, ranking
+    expected = expectation(log_p, targets)
+    ranking = ranking_loss(expected, targets.coordinates, known, config.margin)
+    return cross_entropy + config.ranking * ranking
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Programs with labels.
+
+    Attributes:
+        batch: n programs.
+        values: Labels, (n, k), NaN where missing.
+        softness: See `make_targets`.
+    """
+
+    batch: Batch
+    values: np.ndarray
+    softness: float | np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: np.ndarray) -> Examples:
+        softness = np.broadcast_to(self.softness, self.values.shape)[rows]
+        return Examples(self.batch[torch.from_numpy(rows)], self.values[rows], softness)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The examples of some steps, with all that is random about them."""
+
+    examples: Examples
+    targets: Targets
+    visible: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        examples: Examples,
+        rows: np.ndarray,
+        number: NumberFormat,
+        scales: list[Scale],
+        config: TrainingConfig,
+        device: torch.device,
+    ) -> _Drawn:
+        chosen = examples[rows]
+        noise = torch.randn(chosen.values.shape, dtype=torch.float64).numpy()
+        targets = make_targets(chosen.values, number, scales, chosen.softness, noise)
+        visible = torch.rand(len(rows)) >= config.hidden
+        return cls(chosen, targets.to(device), visible.to(device))
+
+    def loss(
+        self,
+        model: RegressionLanguageModel,
+        rows: Tensor,
+        objectives: Tensor,
+        allowed: Tensor,
+        config: TrainingConfig,
+    ) -> Tensor:
+        return loss(
+            model,
+            self.examples.batch[rows],
+            self.targets[rows].write(objectives),
+            self.visible[rows],
+            objectives,
+            allowed,
+            config,
+        )
 
 
 def train(
     model: RegressionLanguageModel,
-    batch: Batch,
-    values: np.ndarray,
+    examples: Examples,
     number: NumberFormat,
     scales: list[Scale],
     config: TrainingConfig,
     *,
     held_out: np.ndarray,
+    pool: Examples | None = None,
+    pool_weight: float = 1.0,
     bar: tqdm | None = None,
     checkpoint: Path | None = None,
 ) -> list[dict[str, float]]:
     """Fit ``model`` in place; randomness comes from torch's global generator.
 
     Args:
-        batch: n programs.
-        values: Labels, (n, k), NaN where missing.
+        examples: n labelled programs.
         held_out: Which of them only serve early stopping, (n,) bool; none: train all steps.
+        pool: Programs with labels that somebody guessed; as many of them are in every step.
+        pool_weight: Weight of their loss, beside that of the labelled ones.
         bar: Progress bar, advanced by one per step.
         checkpoint: File to resume from and to write to at every evaluation.
 
@@ -233,36 +304,31 @@ def train(
         rounds = min(max(1, config.steps // config.evaluations), config.steps - state.step)
         passes = [torch.randperm(len(training)) for _ in range(1 + rounds * size // len(training))]
         order = training[torch.cat(passes)[: rounds * size].numpy()]
-        noise = torch.randn(len(order), values.shape[1], dtype=torch.float64).numpy()
-        targets = make_targets(values[order], number, scales, config.softness, noise).to(device)
-        visible = (torch.rand(len(order)) >= config.hidden).to(device)
+        labelled = _Drawn.of(examples, order, number, scales, config, device)
+        guessed = None
+        if pool is not None:
+            some = torch.randint(len(pool), (rounds * config.batch_size,)).numpy()
+            guessed = _Drawn.of(pool, some, number, scales, config, device)
         model.train()
-        for rows in torch.arange(len(order)).split(size):
-            chosen = batch[torch.from_numpy(order[rows.numpy()])]
-            objectives = torch.randperm(values.shape[1])[: config.numbers].to(device)
-            entropy, ranking = losses(
-                model,
-                chosen,
-                targets[rows].write(objectives),
-                visible[rows],
-                objectives,
-                allowed,
-                config.margin,
-            )
-            loss = entropy + config.ranking * ranking
+        for step in range(rounds):
+            objectives = torch.randperm(len(scales))[: config.numbers].to(device)
+            rows = torch.arange(step * size, (step + 1) * size)
+            total = labelled.loss(model, rows, objectives, allowed, config)
+            if guessed is not None:
+                rows = torch.arange(step * config.batch_size, (step + 1) * config.batch_size)
+                guess = guessed.loss(model, rows, objectives, allowed, config)
+                total = total + pool_weight * guess
             optimizer.zero_grad()
-            loss.backward()
+            total.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             state.step += 1
             if bar is not None:
                 bar.update()
-        record = {"step": float(state.step), "training_loss": loss.item()}
+        record = {"step": float(state.step), "training_loss": total.item()}
         if len(held):
-            record["held_out_loss"] = _held_out_loss(
-                model, batch[torch.from_numpy(held)], values[held], number, scales, config
-            )
+            record["held_out_loss"] = _held_out_loss(model, examples[held], number, scales, config)
         state.record(record)
         if checkpoint is not None:
             state.save(checkpoint)
@@ -276,26 +342,25 @@ def train(
 
 def _held_out_loss(
     model: RegressionLanguageModel,
-    batch: Batch,
-    values: np.ndarray,
+    held: Examples,
     number: NumberFormat,
     scales: list[Scale],
     config: TrainingConfig,
 ) -> float:
     model.eval()
     device = model.logits.weight.device
-    targets = make_targets(values, number, scales, config.softness, np.zeros(values.shape))
+    noise = np.zeros(held.values.shape)
+    targets = make_targets(held.values, number, scales, held.softness, noise)
     with torch.inference_mode():
-        entropy, ranking = losses(
+        return loss(
             model,
-            batch,
+            held.batch,
             targets.to(device),
-            torch.zeros(len(values), dtype=torch.bool, device=device),
-            torch.arange(values.shape[1], device=device),
+            torch.zeros(len(held), dtype=torch.bool, device=device),
+            torch.arange(len(scales), device=device),
             torch.from_numpy(number.grammar).to(device),
-            config.margin,
-        )
-    return (entropy + config.ranking * ranking).item()
+            config,
+        ).item()
 
 
 class _State:

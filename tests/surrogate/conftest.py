@@ -52,5 +52,6 @@ def tiny(labelled):
         programs.linear,
         programs.output,
         programs.used,
+        programs.live,
     )
     return model, Batch(*map(torch.from_numpy, arrays)), number

@@ -167,7 +167,7 @@ def test_saving_does_not_overwrite_something_else(fitted, tmp_path):
     [
         (lambda v: v[:-1], "shape"),
         (lambda v: v[:, :1], "shape"),
-        (lambda v: np.where(v < np.sort(v, 0)[-3], np.nan, v), "3 labels; at least 4"),
+        (lambda v: np.where(np.arange(len(v))[:, None] < 3, v, np.nan), "3 labels; at least 4"),
         (lambda v: np.where(v == v.max(), np.inf, v), "label .* is inf"),
         (lambda v: v * [[1, 0]], "nothing to learn"),
         (lambda v: v * 1e12, "too large"),

@@ -6,7 +6,14 @@ from surrogate import NumberFormat
 from surrogate import training as training_module
 from surrogate.model import RegressionLanguageModel
 from surrogate.scale import Scale
-from surrogate.training import TrainingConfig, expectation, make_targets, ranking_loss, train
+from surrogate.training import (
+    Examples,
+    TrainingConfig,
+    expectation,
+    make_targets,
+    ranking_loss,
+    train,
+)
 
 VALUES = np.column_stack([np.linspace(80, 94, 40), np.geomspace(3, 40, 40)])
 NUMBER = NumberFormat(digits=3)
@@ -57,7 +64,13 @@ def run(tiny, values, checkpoint=None, steps=24, held_out=0, **options):
     mask = np.arange(len(values)) < held_out
     config = TrainingConfig(steps=steps, evaluations=6, batch_size=4, **options)
     history = train(
-        fresh, batch, values, number, scales, config, held_out=mask, checkpoint=checkpoint
+        fresh,
+        Examples(batch, values, config.softness),
+        number,
+        scales,
+        config,
+        held_out=mask,
+        checkpoint=checkpoint,
     )
     return fresh, history
 
@@ -102,6 +115,7 @@ def test_held_out_labels_stop_training_and_do_not_train(tiny, values):
         fresh = RegressionLanguageModel(model.config)
         config = TrainingConfig(steps=8, batch_size=4, evaluations=1)
         mask = np.arange(7) < 2
-        train(fresh, batch, labels, number, scales, config, held_out=mask)
+        examples = Examples(batch, labels, config.softness)
+        train(fresh, examples, number, scales, config, held_out=mask)
         weights.append(fresh.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nas_rlm.predictors import Inputs
-from nas_rlm.predictors.features import Table, choices, pairs, path_features, paths
+from nas_rlm.predictors.features import Table, choices, pairs, paths
+from surrogate.paths import path_features
 from search_spaces import get_space
 from surrogate.text import TextError
 

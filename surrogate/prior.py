@@ -1,0 +1,237 @@
+"""What can be expected of a text before a language model reads it: a Gaussian process.
+
+With few labels, most of what can be known of a text lies in what costs nothing: the paths through
+its program, how often each operator occurs, and cheap numbers such as a count of parameters. A
+Gaussian process over these is fitted to the labels in seconds. The language model then learns
+from its expectations for texts without labels, the more the fewer labels there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import norm, rankdata
+from torch import Tensor
+
+from surrogate.paths import path_features
+from surrogate.scale import Scale
+from surrogate.text import Programs, split_blocks
+
+MOST_FITTED = 400
+"""Labels that the amplitudes and length scales are fitted to, at most."""
+FIT_STEPS = 60
+TREND = 0.8
+"""Slope, in standard deviations, with which an objective is expected to follow its trend."""
+_CHUNK = 2048
+_MOST = 3
+"""Paths of a kind are counted up to this many."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Texts without labels, and what is known of them at no cost.
+
+    Attributes:
+        texts: m different texts that predictions may be asked for, those with labels among them.
+        hints: Cheap numbers of each text, (m, h), NaN where one is undefined; h may be 0.
+        trend: Which of the hints the first objective is expected to grow with.
+    """
+
+    texts: Sequence[str]
+    hints: np.ndarray
+    trend: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what does not belong together.
+
+        Raises:
+            ValueError: Texts are repeated, or there are not as many hints as texts.
+        """
+        if len(set(self.texts)) != len(self.texts):
+            raise ValueError("the pool holds a text twice; keep one of each")
+        if self.hints.ndim != 2 or len(self.hints) != len(self.texts):
+            raise ValueError(
+                f"hints must have shape (texts, hints) with {len(self.texts)} texts, got "
+                f"{self.hints.shape}"
+            )
+        if any(not 0 <= column < self.hints.shape[1] for column in self.trend):
+            raise ValueError(f"trend names hints by their column, got {list(self.trend)}")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the process sees of m texts, each (m, columns), standardised.
+
+    Attributes:
+        hints: Normal scores of the cheap numbers.
+        function: Paths from inputs to outputs.
+        counts: How often each operator occurs.
+        statements: Which operator each statement has.
+        trend: Standardised mean of the hints that the first objective grows with, (m,).
+    """
+
+    hints: Tensor
+    function: Tensor
+    counts: Tensor
+    statements: Tensor
+    trend: Tensor
+
+    @classmethod
+    def of(cls, pool: Pool, programs: Programs) -> Features:
+        """The features of a pool whose texts are these programs."""
+        rows = [
+            [feature for block in split_blocks(text) for feature in path_features(block)]
+            for text in pool.texts
+        ]
+        names = dict.fromkeys(name for row in rows for name, _ in row)
+        column = {name: i for i, name in enumerate(names)}
+        table = np.zeros((len(rows), len(column)))
+        for line, row in zip(table, rows, strict=True):
+            for name, number in row:
+                line[column[name]] += number
+        occurs = np.array([name[1][0] == "occurs" for name in names], dtype=bool)
+        kinds = np.arange(len(programs.signatures))
+        statements = (programs.signature[..., None] == kinds).reshape(len(rows), -1)
+        hints = _normal_scores(pool.hints)
+        trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(rows))
+        return cls(
+            *map(
+                _standardised,
+                (hints, table[:, ~occurs].clip(max=_MOST), table[:, occurs], statements),
+            ),
+            torch.from_numpy((trend - trend.mean()) / (trend.std() or 1.0)),
+        )
+
+    def groups(self, simplified: bool) -> list[Tensor]:
+        """What an objective depends on; on the function alone if it is ``simplified``."""
+        seen = (self.hints, self.function) if simplified else vars(self).values()
+        return [group for group in seen if group.ndim == 2 and group.shape[1]]
+
+
+class GaussianProcess:
+    """One objective as a trend plus, for each group of features, a linear and a smooth part.
+
+    Amplitudes, length scales, noise and the slope of the trend maximise the marginal likelihood
+    under weak log-normal priors.
+
+    Args:
+        groups: Features of m texts, (m, columns) each.
+        trend: (m,).
+    """
+
+    def __init__(self, groups: list[Tensor], trend: Tensor) -> None:
+        self.groups = groups
+        self.trend = trend
+
+    def fit(self, rows: np.ndarray, labels: np.ndarray) -> GaussianProcess:
+        """Learn from the labels, (n,), of some rows, (n,) without repetition."""
+        self.rows = torch.from_numpy(rows)
+        self.mean, self.deviation = labels.mean(), labels.std()
+        y = torch.from_numpy((labels - self.mean) / self.deviation)
+        parts = len(self.groups)
+        self.amplitude = torch.full((2 * parts,), -1.5, dtype=torch.float64, requires_grad=True)
+        self.length = torch.zeros(parts, dtype=torch.float64, requires_grad=True)
+        self.noise = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
+        self.slope = torch.tensor(TREND, dtype=torch.float64, requires_grad=True)
+        parameters = [self.amplitude, self.length, self.noise, self.slope]
+        optimizer = torch.optim.Adam(parameters, 0.1)
+        some = self.rows[:MOST_FITTED]
+        products = list(self._products(some, some))
+        for _ in range(FIT_STEPS):
+            kernel = self._kernel(products) + self._noise(len(some))
+            factor = torch.linalg.cholesky(kernel)
+            residual = y[: len(some)] - self.slope * self.trend[some]
+            solved = torch.cholesky_solve(residual[:, None], factor)[:, 0]
+            loss = 0.5 * residual @ solved + factor.diagonal().log().sum()
+            loss = loss + 0.1 * ((self.amplitude + 1.5) ** 2).sum() + 0.5 * (self.length**2).sum()
+            loss = loss + 0.1 * (self.noise + 2.5) ** 2 + 5 * (self.slope - TREND) ** 2
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            products = list(self._products(self.rows, self.rows))
+            self._factor = torch.linalg.cholesky(
+                self._kernel(products) + self._noise(len(self.rows))
+            )
+            residual = y - self.slope * self.trend[self.rows]
+            self._solved = torch.cholesky_solve(residual[:, None], self._factor)
+        return self
+
+    @torch.no_grad()
+    def predict(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations of all m texts, those of the noise included."""
+        means, deviations = [], []
+        for chunk in torch.arange(len(self.trend)).split(_CHUNK):
+            kernel = self._kernel(self._products(chunk, self.rows))
+            means.append(kernel @ self._solved[:, 0] + self.slope * self.trend[chunk])
+            own = self._kernel(
+                [
+                    part
+                    for group in self.groups
+                    for part in ((group[chunk] ** 2).mean(1), torch.zeros(len(chunk)))
+                ]
+            )
+            explained = torch.linalg.solve_triangular(self._factor, kernel.T, upper=False)
+            variance = own - (explained**2).sum(0) + self.noise.exp()
+            deviations.append(variance.clamp(min=1e-6).sqrt())
+        mean = torch.cat(means).numpy() * self.deviation + self.mean
+        return mean, torch.cat(deviations).numpy() * self.deviation
+
+    def _noise(self, n: int) -> Tensor:
+        return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
+
+    def _products(self, a: Tensor, b: Tensor) -> Iterator[Tensor]:
+        """For each group its mean product and its mean squared distance."""
+        for group in self.groups:
+            yield group[a] @ group[b].T / group.shape[1]
+            yield torch.cdist(group[a], group[b]) ** 2 / group.shape[1]
+
+    def _kernel(self, products: Iterator[Tensor] | list[Tensor]) -> Tensor:
+        parts = []
+        for i, product in enumerate(products):
+            if i % 2:
+                product = torch.exp(-0.5 * product / (2 * self.length[i // 2]).exp())
+            parts.append(self.amplitude[i].exp() * product)
+        return torch.stack(parts).sum(0)
+
+
+def expect(
+    features: Features,
+    rows: np.ndarray,
+    values: np.ndarray,
+    scales: Sequence[Scale],
+    simplified: Sequence[bool],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected coordinates of all m texts of a pool, and their standard deviations, (m, k) each.
+
+    Args:
+        features: Of the pool.
+        rows: Where the n labelled texts are in the pool, (n,).
+        values: Their labels, (n, k), NaN where missing.
+        scales: Of the k objectives.
+        simplified: Which of them depend on the function alone.
+    """
+    moments = []
+    for k, scale in enumerate(scales):
+        known = ~np.isnan(values[:, k])
+        trend = features.trend if k == 0 else torch.zeros_like(features.trend)
+        process = GaussianProcess(features.groups(simplified[k]), trend)
+        moments.append(process.fit(rows[known], scale(values[known, k])).predict())
+    mean, deviation = np.stack(moments, axis=-1)
+    return mean, deviation
+
+
+def _normal_scores(numbers: np.ndarray) -> np.ndarray:
+    """Ranks of each column as quantiles of a normal distribution; undefined ones come first."""
+    filled = np.where(np.isfinite(numbers), numbers, -np.inf)
+    return norm.ppf(rankdata(filled, axis=0) / (len(filled) + 1))
+
+
+def _standardised(columns: np.ndarray) -> Tensor:
+    """Columns that differ between texts, with mean 0 and standard deviation 1."""
+    columns = columns.astype(np.float64)
+    columns = columns[:, np.ptp(columns, axis=0) > 0]
+    return torch.from_numpy((columns - columns.mean(0)) / columns.std(0))
