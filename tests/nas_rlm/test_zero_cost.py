@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,10 +14,11 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
+from experiments import zero_cost as experiment
 from nas_rlm import nasbench201, zero_cost
 from nas_rlm.onnx_torch import OnnxNetwork, UnsupportedOperatorError, live
 from nas_rlm.predictors import Inputs, get_predictor
-from nas_rlm.zero_cost import SCORES, TABLE, Settings, read_table, score, scores
+from nas_rlm.zero_cost import SCORES, TABLE, Settings, format_table, read_table, score, scores
 from search_spaces import get_space
 from search_spaces.onnx_graph import count
 
@@ -272,6 +274,27 @@ class TestTable:
         for row in np.random.default_rng(0).integers(len(keys), size=3):
             computed = zero_cost.architecture_scores(SPACE, first[keys[row]], Settings())
             np.testing.assert_allclose(values[row], computed, rtol=1e-3)
+
+    def test_is_made_from_where_it_was_stopped(
+        self, table: tuple[list[str], np.ndarray, dict], tmp_path: Path
+    ) -> None:
+        keys, values, _ = table
+        unfinished = tmp_path / "table.npz"
+        unfinished.write_bytes(format_table(keys[:-1], values[:-1], experiment.provenance()))
+        made_keys, made, about = read_table(experiment.main(unfinished, processes=1))
+        assert made_keys == keys
+        np.testing.assert_array_equal(made[:-1], values[:-1])
+        np.testing.assert_allclose(made[-1], values[-1], rtol=1e-3)
+        assert about == experiment.provenance()
+
+    def test_is_not_made_of_two_settings(
+        self, table: tuple[list[str], np.ndarray, dict], tmp_path: Path
+    ) -> None:
+        keys, values, about = table
+        unfinished = tmp_path / "table.npz"
+        unfinished.write_bytes(format_table(keys[:9], values[:9], {**about, "batch_size": 1}))
+        with pytest.raises(ValueError, match="with other settings or versions; move it away"):
+            experiment.main(unfinished)
 
     def test_orders_accuracies(self) -> None:
         benchmark = nasbench201("cifar10", devices=("gpu",))
