@@ -1,6 +1,7 @@
 """Text in, numbers out: a Regression Language Model that knows nothing of NAS."""
 
 from surrogate.numbers import NumberFormat, NumberRangeError
+from surrogate.prior import Pool
 from surrogate.rlm import RLM, CheckpointError
 from surrogate.text import TextError, Tokenizer
 from surrogate.training import TrainingConfig
@@ -10,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "NumberFormat",
     "NumberRangeError",
+    "Pool",
     "TextError",
     "Tokenizer",
     "TrainingConfig",

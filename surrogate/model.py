@@ -264,8 +264,7 @@ class RegressionLanguageModel(nn.Module):
         simplified = set(config.simplified)
         self.encoder = Encoder(config) if len(simplified) < config.objectives else None
         self.simplified_encoder = Encoder(config) if simplified else None
-        reads_simplified = torch.tensor([k in simplified for k in range(config.objectives)])
-        self.register_buffer("reads_simplified", reads_simplified, persistent=False)
+        self.reads_simplified = [k in simplified for k in range(config.objectives)]
         self.token = nn.Embedding(1 + config.number_vocabulary, config.dim)
         self.step = nn.Embedding(config.objectives * (1 + config.number_length), config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -283,14 +282,15 @@ class RegressionLanguageModel(nn.Module):
             Memory, (n, m, dim), and which of it each of the k numbers reads, (n, k, m) bool.
         """
         memories, masks = [], []
-        for encoder, there, reader in (
-            (self.encoder, batch.there, ~self.reads_simplified),
-            (self.simplified_encoder, batch.simplified, self.reads_simplified),
+        simplified = torch.tensor(self.reads_simplified, device=self.logits.weight.device)
+        for encoder, there, readers in (
+            (self.encoder, batch.there, ~simplified),
+            (self.simplified_encoder, batch.simplified, simplified),
         ):
             if encoder is not None:
                 memory, real = encoder(batch, there)
                 memories.append(memory)
-                masks.append(real[:, None] & reader[:, None])
+                masks.append(real[:, None] & readers[:, None])
         return torch.cat(memories, 1), torch.cat(masks, 2)
 
     def forward(self, batch: Batch, tokens: Tensor, visible: Tensor, objectives: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,26 +83,17 @@ class Features:
     @classmethod
     def of(cls, pool: Pool, programs: Programs) -> Features:
         """The features of a pool whose texts are these programs."""
-        rows = [
-            [feature for block in split_blocks(text) for feature in path_features(block)]
-            for text in pool.texts
-        ]
-        names = dict.fromkeys(name for row in rows for name, _ in row)
-        column = {name: i for i, name in enumerate(names)}
-        table = np.zeros((len(rows), len(column)))
-        for line, row in zip(table, rows, strict=True):
-            for name, number in row:
-                line[column[name]] += number
-        occurs = np.array([name[1][0] == "occurs" for name in names], dtype=bool)
+        table, names = _path_table(pool.texts)
+        occurs = np.array([name[1][0] == "occurs" for name in names], dtype=np.bool_)
         kinds = np.arange(len(programs.signatures))
-        statements = (programs.signature[..., None] == kinds).reshape(len(rows), -1)
+        statements = (programs.signature[..., None] == kinds).reshape(len(table), -1)
         hints = _normal_scores(pool.hints)
-        trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(rows))
+        trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         return cls(
-            *map(
-                _standardised,
-                (hints, table[:, ~occurs].clip(max=_MOST), table[:, occurs], statements),
-            ),
+            _standardised(hints),
+            _standardised(table[:, ~occurs].clip(max=_MOST)),
+            _standardised(table[:, occurs]),
+            _standardised(statements),
             torch.from_numpy((trend - trend.mean()) / (trend.std() or 1.0)),
         )
 
@@ -222,6 +214,20 @@ def expect(
         moments.append(process.fit(rows[known], scale(values[known, k])).predict())
     mean, deviation = np.stack(moments, axis=-1)
     return mean, deviation
+
+
+def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:
+    """How often each text has each feature of its paths, (m, columns), and the features."""
+    rows = [
+        [feature for block in split_blocks(text) for feature in path_features(block)]
+        for text in texts
+    ]
+    column = {name: i for i, name in enumerate(dict.fromkeys(n for row in rows for n, _ in row))}
+    table = np.zeros((len(rows), len(column)))
+    for line, row in zip(table, rows, strict=True):
+        for name, number in row:
+            line[column[name]] += number
+    return table, list(column)
 
 
 def _normal_scores(numbers: np.ndarray) -> np.ndarray:

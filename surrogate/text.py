@@ -280,9 +280,9 @@ class Tokenizer:
                     if place[value]:
                         output[i, place[value] - 1] = True
         if arrows:
-            text, reader, value, count = np.array(arrows).reshape(-1, 4).T
-            np.add.at(reads, (text, reader, value), count.astype(np.int8))
-            read[text, reader] = True
+            row, reader, source, count = np.array(arrows).reshape(-1, 4).T
+            np.add.at(reads, (row, reader, source), count.astype(np.int8))
+            read[row, reader] = True
         used = output.copy()
         for t in range(length - 1, 0, -1):
             used[:, :t] |= used[:, t : t + 1] & (reads[:, t, 1 : t + 1] != 0)

@@ -19,6 +19,7 @@ from surrogate.text import split_blocks
 Reader = Callable[[Inputs], Iterable[Iterable[Feature]]]
 """Gives the features of each of n architectures."""
 
+
 class Table:
     """Columns for the features that differ between the training examples.
 

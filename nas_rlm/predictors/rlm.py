@@ -8,26 +8,52 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas_rlm import zero_cost
 from nas_rlm.predictors.base import Inputs, Predictor
-from surrogate import RLM
+from search_spaces.base import Architecture, SearchSpace
+from surrogate import RLM, Pool, TrainingConfig
+
+TREND = ("parameters", "synflow", "jacov", "nwot")
+"""The zero-cost scores that accuracy is expected to grow with, as their authors say."""
 
 
 class RLMPredictor(Predictor):
     """Reads the ONNX text, writes the numbers; see `surrogate.RLM`.
 
+    Accuracy depends on what the network computes, so that dead operations are not read for it.
+    Architectures of the space without labels, with their zero-cost scores, help training.
+
     Args:
         objectives: Names of the k numbers, accuracy first.
         seed: Seeds every random choice.
+        pool: Architectures without labels that training uses; 0 for none.
+        steps: Optimiser steps of each training; None for 300 and one more for every three labels.
         options: Other arguments of `surrogate.RLM`.
     """
 
-    def __init__(self, objectives: Sequence[str], *, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        objectives: Sequence[str],
+        *,
+        seed: int = 0,
+        pool: int = 4096,
+        steps: int | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(objectives, seed=seed)
-        self.rlm = RLM(self.objectives, seed=seed, **options)
+        self.pool = pool
+        self.steps = steps
+        self.options = {"simplified": self.objectives[:1], **options}
+        self.rlm = RLM(self.objectives, seed=seed, **self.options)
 
     def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
         values = self.check_labels(inputs, values)
-        self.rlm.fit(inputs.texts, values, progress=progress)
+        steps = self.steps or 300 + len(inputs) // 3
+        # With guesses for many texts there is nothing that early stopping would have to prevent.
+        training = TrainingConfig(steps=steps, held_out=0.0 if self.pool else 0.1)
+        self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
+        pool = self._make_pool(inputs) if self.pool else None
+        self.rlm.fit(inputs.texts, values, pool=pool, progress=progress)
         return self
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
@@ -35,3 +61,21 @@ class RLMPredictor(Predictor):
 
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         return self.rlm.sample(inputs.texts, samples, seed=seed)
+
+    def _make_pool(self, inputs: Inputs) -> Pool:
+        space = inputs.space
+        others = sample_space(space, self.pool, np.random.default_rng(self.seed))
+        by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
+        by_text.update((space.onnx_text(other), other) for other in others)
+        hints = zero_cost.scores(space, list(by_text.values()))
+        trend = [zero_cost.SCORES.index(name) for name in TREND]
+        return Pool(list(by_text), hints, trend)
+
+
+def sample_space(
+    space: SearchSpace, count: int, rng: np.random.Generator
+) -> Sequence[Architecture]:
+    """About ``count`` random architectures, or all of a space that has no more."""
+    if space.size <= count:
+        return list(space)
+    return [space.sample(rng) for _ in range(count)]
