@@ -13,6 +13,10 @@ from surrogate.scale import Scale
 BRANCHES = 2
 """Branches of a digit tree that stay open after each token; more change no ranking by .001."""
 
+UNLIKELY = 0.02
+"""Tokens of less than this share of the likeliest one's probability are not drawn: training leaves
+a trace of mass on every exponent, and one number of another magnitude spoils all statistics."""
+
 
 def _log_probabilities(logits: Tensor, allowed: Tensor) -> Tensor:
     return logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
@@ -55,7 +59,9 @@ def sample(
         if generator is None:
             tokens = log_p.argmax(-1, keepdim=True)
         else:
-            tokens = torch.multinomial(log_p.exp(), 1, generator=generator)
+            p = log_p.exp()
+            p = p.where(p >= UNLIKELY * p.amax(-1, keepdim=True), 0.0)
+            tokens = torch.multinomial(p, 1, generator=generator)
         written.append(tokens)
         tokens = tokens + 1
     return torch.cat(written, 1).view(-1, samples, model.config.objectives, number.length)

@@ -16,6 +16,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 from tqdm import tqdm
 
 from surrogate import decoding, prior
@@ -203,6 +204,27 @@ class RLM:
         if not return_std:
             return expected
         return expected, (self._columns(mean + deviation) - self._columns(mean - deviation)) / 2
+
+    def quantiles(
+        self, texts: Sequence[str], probabilities: Sequence[float], *, batch_size: int = 1024
+    ) -> np.ndarray:
+        """Quantiles of each number on its own, (n, q, k), as of a normal on its scale.
+
+        Args:
+            texts: n texts.
+            probabilities: q of them, between 0 and 1 exclusively.
+            batch_size: Texts decoded at once.
+
+        Raises:
+            ValueError: A probability is not between 0 and 1.
+        """
+        steps = np.asarray(probabilities, dtype=np.float64)
+        if steps.ndim != 1 or not ((steps > 0) & (steps < 1)).all():
+            raise ValueError(f"probabilities must lie between 0 and 1, got {probabilities}")
+        moments = self._moments(self._programs(texts), batch_size)
+        mean = moments[..., 0].mean(0)
+        deviation = np.sqrt(np.maximum(moments[..., 1].mean(0) - mean**2, 0))
+        return np.stack([self._columns(mean + step * deviation) for step in ndtri(steps)], axis=1)
 
     def predict_members(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
         """What each member expects, (n, members, k): their spread is the model's own doubt."""

@@ -257,3 +257,40 @@ def test_numbers_may_be_written_with_other_digits(labelled):
     texts, values = labelled
     rlm = RLM(["a", "b"], members=1, number=NumberFormat(digits=2), training=QUICK)
     assert rlm.fit(texts, values, progress=False).predict(texts).shape == (60, 2)
+
+
+def test_missing_labels_teach_what_they_can(labelled):
+    texts, values = labelled
+    holes = values.copy()
+    holes[::2, 0] = np.nan
+    holes[1::3, 1] = np.nan
+    rlm = RLM(["first", "second"], members=1, training=QUICK).fit(texts, holes, progress=False)
+    for k in range(2):
+        assert spearmanr(rlm.predict(texts)[:, k], values[:, k])[0] > 0.8
+
+
+def test_what_is_simplified_does_not_read_dead_statements():
+    texts, dead = [], "net (x) => (v1) {\n  v1 = A (x)\n  v2 = B (v1)\n}\n"
+    for first in "AB":
+        for second in "AB":
+            body = f"  v1 = {first} (x)\n  v2 = {second} (v1)\n"
+            texts += [f"net (x) => ({out}) {{\n{body}}}\n" for out in ("v1", "v2")]
+    values = np.column_stack([np.arange(8.0), np.arange(8.0) % 3])
+    rlm = RLM(["first", "second"], simplified=["first"], members=1, training=QUICK)
+    rlm.fit(texts, values, progress=False)
+    other = dead.replace("B (v1)", "A (v1)")
+    one, two = rlm.predict([dead, other])
+    assert one[0] == two[0]
+    assert one[1] != two[1]
+    with pytest.raises(ValueError, match="simplified"):
+        RLM(["first"], simplified=["second"])
+
+
+def test_quantiles_increase_around_the_expectation(fitted, labelled):
+    texts = labelled[0][:9]
+    quantiles = fitted.quantiles(texts, [0.1, 0.5, 0.9])
+    assert quantiles.shape == (9, 3, 2)
+    assert (np.diff(quantiles, axis=1) > 0).all()
+    np.testing.assert_allclose(quantiles[:, 1], fitted.predict(texts))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        fitted.quantiles(texts, [0.0, 0.5])

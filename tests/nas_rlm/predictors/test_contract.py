@@ -92,7 +92,7 @@ def test_predictions_do_not_depend_on_the_others(fitted: Predictor, examples: Ex
 def test_learns(fitted: Predictor, examples: Examples) -> None:
     known = ~np.isnan(examples.values[:, 1])
     predicted = fitted.predict(examples.inputs)
-    assert spearmanr(predicted[known, 1], examples.values[known, 1])[0] > 0.6
+    assert spearmanr(predicted[known, 1], examples.values[known, 1])[0] > 0.5
 
 
 def test_samples_spread_around_the_prediction(fitted: Predictor, examples: Examples) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from nas_rlm.predictors import Inputs
 from nas_rlm.predictors.features import Table, choices, pairs, paths
-from surrogate.paths import path_features
 from search_spaces import get_space
+from surrogate.paths import path_features
 from surrogate.text import TextError
 
 SPACE = get_space("nasbench201")

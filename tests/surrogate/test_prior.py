@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from surrogate import RLM, Pool, Tokenizer, TrainingConfig
+from surrogate.prior import Features, GaussianProcess, expect
+from surrogate.scale import Scale
+
+
+@pytest.fixture(scope="module")
+def pool(labelled):
+    texts, values = labelled
+    texts = list(dict.fromkeys(texts))
+    rows = [labelled[0].index(text) for text in texts]
+    hints = np.column_stack([values[rows, 0], np.arange(len(texts)) % 7.0])
+    return Pool(texts, hints, trend=(0,)), values[rows]
+
+
+@pytest.fixture(scope="module")
+def features(pool):
+    texts = pool[0].texts
+    return Features.of(pool[0], Tokenizer.fit(texts).programs(texts))
+
+
+def test_a_process_interpolates_and_doubts_what_is_far_away():
+    x = torch.linspace(-3, 3, 61, dtype=torch.float64)[:, None]
+    rows = np.arange(0, 40, 3)
+    labels = np.sin(2 * x[:, 0].numpy())
+    mean, deviation = GaussianProcess([x], torch.zeros(61)).fit(rows, labels[rows]).predict()
+    np.testing.assert_allclose(mean[:38], labels[:38], atol=0.15)
+    assert deviation[-1] > 2 * deviation[20]
+
+
+def test_a_trend_speaks_where_labels_do_not(features, pool):
+    values = pool[1]
+    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    few = np.arange(5)
+    labels = values[few]
+    mean, deviation = expect(features, few, labels, scales, [True, False])
+    assert mean.shape == deviation.shape == values.shape
+    assert (deviation > 0).all()
+    assert spearmanr(mean[:, 0], values[:, 0])[0] > 0.9
+
+
+def test_missing_labels_are_left_out(features, pool):
+    values = pool[1].copy()
+    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    rows = np.arange(30)
+    whole = expect(features, rows, values[rows], scales, [False, False])[0]
+    values[:10, 1] = np.nan
+    part = expect(features, rows, values[rows], scales, [False, False])[0]
+    np.testing.assert_array_equal(whole[:, 0], part[:, 0])
+    rest = expect(features, rows[10:], values[10:30], scales, [False, False])[0]
+    np.testing.assert_array_equal(part[:, 1], rest[:, 1])
+
+
+def test_a_pool_refuses_what_does_not_belong_together(labelled):
+    text = labelled[0][0]
+    with pytest.raises(ValueError, match="twice"):
+        Pool([text, text], np.zeros((2, 1)))
+    with pytest.raises(ValueError, match="hints must have shape"):
+        Pool([text], np.zeros((2, 1)))
+    with pytest.raises(ValueError, match="trend"):
+        Pool([text], np.zeros((1, 1)), trend=(1,))
+
+
+def test_a_pool_helps_where_labels_are_few(pool):
+    unlabelled, values = pool
+    few = np.arange(6)
+    texts = list(unlabelled.texts)
+    quick = TrainingConfig(steps=60, held_out=0)
+    rlm = RLM(["first", "second"], members=1, training=quick)
+    labels = [texts[i] for i in few]
+    alone = rlm.fit(labels, values[few], progress=False).predict(texts)
+    helped = rlm.fit(labels, values[few], pool=unlabelled, progress=False).predict(texts)
+    rho = [spearmanr(predicted[:, 0], values[:, 0])[0] for predicted in (alone, helped)]
+    assert rho[1] > max(rho[0], 0.8)
+    assert rlm.predict_members(texts).shape[1] == 1  # only the student is left
+
+
+def test_every_labelled_text_must_be_in_the_pool(pool):
+    stranger = pool[0].texts[0].replace("net", "other")
+    texts = [stranger, *pool[0].texts[:5]]
+    with pytest.raises(ValueError, match="text 0 is not in the pool"):
+        RLM(["first"]).fit(texts, np.arange(6.0)[:, None], pool=pool[0], progress=False)
