@@ -153,24 +153,23 @@ class GaussianProcess:
         return self
 
     @torch.no_grad()
-    def predict(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard deviations of all m texts, those of the noise included."""
-        means, deviations = [], []
-        for chunk in torch.arange(len(self.trend)).split(_CHUNK):
-            kernel = self._kernel(self._products(chunk, self.rows))
-            means.append(kernel @ self._solved[:, 0] + self.slope * self.trend[chunk])
-            own = self._kernel(
-                [
-                    part
-                    for group in self.groups
-                    for part in ((group[chunk] ** 2).mean(1), torch.zeros(len(chunk)))
-                ]
-            )
-            explained = torch.linalg.solve_triangular(self._factor, kernel.T, upper=False)
-            variance = own - (explained**2).sum(0) + self.noise.exp()
-            deviations.append(variance.clamp(min=1e-6).sqrt())
-        mean = torch.cat(means).numpy() * self.deviation + self.mean
-        return mean, torch.cat(deviations).numpy() * self.deviation
+    def predict(self) -> np.ndarray:
+        """Means of all m texts, (m,)."""
+        means = [
+            self._kernel(self._products(chunk, self.rows)) @ self._solved[:, 0]
+            + self.slope * self.trend[chunk]
+            for chunk in torch.arange(len(self.trend)).split(_CHUNK)
+        ]
+        return torch.cat(means).numpy() * self.deviation + self.mean
+
+    @torch.no_grad()
+    def leave_one_out(self) -> np.ndarray:
+        """What each label differs by from what the others say of it, (n,).
+
+        Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 5.12.
+        """
+        precision = torch.cholesky_inverse(self._factor).diagonal()
+        return (self._solved[:, 0] / precision).numpy() * self.deviation
 
     def _noise(self, n: int) -> Tensor:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
@@ -197,23 +196,28 @@ def expect(
     scales: Sequence[Scale],
     simplified: Sequence[bool],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Expected coordinates of all m texts of a pool, and their standard deviations, (m, k) each.
+    """What a Gaussian process for each objective says of a pool.
 
     Args:
-        features: Of the pool.
+        features: Of the m texts of the pool.
         rows: Where the n labelled texts are in the pool, (n,).
         values: Their labels, (n, k), NaN where missing.
         scales: Of the k objectives.
         simplified: Which of them depend on the function alone.
+
+    Returns:
+        Expected coordinates, (m, k), and the root mean square error of coordinates, (k,), of
+        labels that the process had not seen.
     """
-    moments = []
+    means, errors = [], []
     for k, scale in enumerate(scales):
         known = ~np.isnan(values[:, k])
         trend = features.trend if k == 0 else torch.zeros_like(features.trend)
         process = GaussianProcess(features.groups(simplified[k]), trend)
-        moments.append(process.fit(rows[known], scale(values[known, k])).predict())
-    mean, deviation = np.stack(moments, axis=-1)
-    return mean, deviation
+        process.fit(rows[known], scale(values[known, k]))
+        means.append(process.predict())
+        errors.append(np.sqrt((process.leave_one_out() ** 2).mean()))
+    return np.stack(means, axis=1), np.array(errors)
 
 
 def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:

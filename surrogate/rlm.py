@@ -31,6 +31,10 @@ from surrogate.training import Examples, TrainingConfig, train
 CHECKPOINT_VERSION = 2
 GUESSED_LABELS = 16.0
 """What guesses for texts without labels weigh beside the labels, in labels."""
+LEAST_WEIGHT = 0.05
+"""Guesses that weigh less than this share of the labels are not worth their time."""
+GUESS_SHARE = 0.3
+"""Share of the guesses in what the student learns; the rest is what the members expect."""
 
 
 class CheckpointError(ValueError):
@@ -91,6 +95,8 @@ class RLM:
         self._tokenizer: Tokenizer | None = None
         self._scales: list[Scale] = []
         self._models: list[RegressionLanguageModel] = []
+        # What the digits' standard deviations must be multiplied by to be those of the errors.
+        self._spread = np.ones(len(self.objectives))
 
     def fit(
         self,
@@ -127,37 +133,43 @@ class RLM:
         self._tokenizer = Tokenizer.fit(read)
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
         self._models, self.history = [], []
+        self._spread = np.ones(len(self.objectives))
         rows = _rows(texts, read)
         programs = self._tokenizer.programs(read)
         batch = self._batch(programs)
-        labelled = Examples(batch[torch.from_numpy(rows)], values, self.training.softness)
-        folds = _folds(len(texts), self.members, self.training.held_out, self.seed)
+        softness = self.training.softness
+        labelled = Examples(batch[torch.from_numpy(rows)], values, softness)
         if checkpoint is not None:
             checkpoint.mkdir(parents=True, exist_ok=True)
         trainings = self.members + (pool is not None)
         total = trainings * self.training.steps
         with tqdm(total=total, desc="training", unit="step", disable=not progress) as bar:
-            options = {"bar": bar, "checkpoint": checkpoint}
-            if pool is None:
-                for held_out in folds:
-                    self._train_member(labelled, held_out=held_out, **options)
-            else:
+            options: dict[str, Any] = {"bar": bar, "checkpoint": checkpoint}
+            weight = GUESSED_LABELS / len(texts)
+            guesses = None
+            if pool is not None:
                 features = prior.Features.of(pool, programs)
                 simplified = [name in self.simplified for name in self.objectives]
-                guess, _ = prior.expect(features, rows, values, self._scales, simplified)
-                weight = min(1.0, GUESSED_LABELS / len(texts))
-                guesses = Examples(batch, self._columns(guess), self.training.softness)
-                for held_out in folds:
-                    self._train_member(
-                        labelled, held_out=held_out, pool=guesses, pool_weight=weight, **options
-                    )
-                learnt = self._moments(batch)[..., 0].mean(0)
-                lessons = Examples(
-                    batch, self._columns((guess + learnt) / 2), self.training.softness
+                guess, error = prior.expect(features, rows, values, self._scales, simplified)
+                if weight >= LEAST_WEIGHT:
+                    guesses = Examples(batch, self._columns(guess), softness)
+            for held_out in _folds(len(texts), self.members, self.training.held_out, self.seed):
+                self._train_member(
+                    labelled,
+                    held_out=held_out,
+                    pool=guesses,
+                    pool_weight=min(1.0, weight),
+                    **options,
                 )
-                everything = np.zeros(len(texts), dtype=bool)
-                self._train_member(labelled, held_out=everything, pool=lessons, **options)
+            if pool is not None:
+                learnt = self._moments(batch)[..., 0].mean(0)
+                both = GUESS_SHARE * guess + (1 - GUESS_SHARE) * learnt
+                lessons = Examples(batch, self._columns(both), softness)
+                nothing = np.zeros(len(texts), dtype=bool)
+                self._train_member(labelled, held_out=nothing, pool=lessons, **options)
                 self._models = self._models[-1:]
+                moments = self._moments(batch)[0]
+                self._spread = error / _deviation(moments[..., 0], moments[..., 1]).mean(0)
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
         return self
@@ -197,9 +209,7 @@ class RLM:
             Expectations, (n, k) float64, or these and their standard deviations. Expectations
             are taken on the scale that is half rank and half size, so they lie near the median.
         """
-        moments = self._moments(self._programs(texts), batch_size)
-        mean = moments[..., 0].mean(0)
-        deviation = np.sqrt(np.maximum(moments[..., 1].mean(0) - mean**2, 0))
+        mean, deviation = self._normals(texts, batch_size)
         expected = self._columns(mean)
         if not return_std:
             return expected
@@ -221,9 +231,7 @@ class RLM:
         steps = np.asarray(probabilities, dtype=np.float64)
         if steps.ndim != 1 or not ((steps > 0) & (steps < 1)).all():
             raise ValueError(f"probabilities must lie between 0 and 1, got {probabilities}")
-        moments = self._moments(self._programs(texts), batch_size)
-        mean = moments[..., 0].mean(0)
-        deviation = np.sqrt(np.maximum(moments[..., 1].mean(0) - mean**2, 0))
+        mean, deviation = self._normals(texts, batch_size)
         return np.stack([self._columns(mean + step * deviation) for step in ndtri(steps)], axis=1)
 
     def predict_members(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
@@ -256,7 +264,7 @@ class RLM:
             Numbers, (n, members draws, k).
         """
         moments = self._moments(self._programs(texts), batch_size)
-        deviation = np.sqrt(np.maximum(moments[..., 1] - moments[..., 0] ** 2, 0))
+        deviation = self._spread * _deviation(moments[..., 0], moments[..., 1])
         shape = (draws, len(self._models), 1, len(self.objectives))
         noise = np.random.default_rng(seed).standard_normal(shape)
         coordinates = (moments[..., 0] + spread * deviation * noise).reshape(
@@ -282,6 +290,12 @@ class RLM:
                 if count:
                     tokens = decoding.sample(model, batch[rows], self.number, count, generator)
                     drawn[rows, mine] = self.number.decode(tokens.cpu().numpy())
+        if (self._spread == 1).all():
+            return drawn
+        for k, scale in enumerate(self._scales):
+            coordinates = scale(drawn[..., k])
+            middle = coordinates.mean(1, keepdims=True)
+            drawn[..., k] = scale.inverse(middle + self._spread[k] * (coordinates - middle))
         return drawn
 
     def greedy(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
@@ -316,6 +330,7 @@ class RLM:
             "training": asdict(self.training),
             "number": asdict(self.number),
             "sizes": self.sizes,
+            "spread": self._spread.tolist(),
             "scales": [
                 {"knots": s.knots.tolist(), "coordinates": s.coordinates.tolist()}
                 for s in self._scales
@@ -375,6 +390,7 @@ class RLM:
                 sizes=description["sizes"],
                 device=device,
             )
+            rlm._spread = np.array(description["spread"], dtype=np.float64)
             rlm._scales = [Scale(**scale) for scale in description["scales"]]
             expected_sha256 = description["tokenizer_sha256"]
             models = description["models"]
@@ -443,8 +459,18 @@ class RLM:
                 ).cpu()
         return moments
 
+    def _normals(self, texts: Sequence[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each number on its scale, (n, k) each."""
+        moments = self._moments(self._programs(texts), batch_size).mean(0)
+        return moments[..., 0], self._spread * _deviation(moments[..., 0], moments[..., 1])
+
     def _columns(self, coordinates: np.ndarray) -> np.ndarray:
         return np.stack([s.inverse(coordinates[:, k]) for k, s in enumerate(self._scales)], axis=1)
+
+
+def _deviation(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """Standard deviations from expectations of numbers and of their squares."""
+    return np.sqrt(np.maximum(square - mean**2, 0))
 
 
 def _rows(texts: Sequence[str], pool: Sequence[str]) -> np.ndarray:
