@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,6 +31,7 @@ def sample(
     number: NumberFormat,
     samples: int,
     generator: torch.Generator | None,
+    objectives: Sequence[int] | None = None,
 ) -> Tensor:
     """Write numbers digit by digit, each given the ones before it.
 
@@ -38,21 +41,25 @@ def sample(
         number: How numbers are written.
         samples: Draws per program.
         generator: Source of randomness; None takes the likeliest digit each time (greedy).
+        objectives: Which m numbers to write, in that order; None for all of them.
 
     Returns:
-        Tokens, (n, samples, objectives, number length).
+        Tokens, (n, samples, m, number length).
     """
     decoder = Decoder(model, batch, repeat=samples)
     allowed = torch.from_numpy(number.grammar).to(decoder.device)
     tokens = torch.full((decoder.rows, 1), model.BEGIN, device=decoder.device)
+    chosen = torch.tensor(_all(model) if objectives is None else objectives, device=tokens.device)
+    within = torch.arange(1 + number.length, device=tokens.device)
+    places = (chosen[:, None] * len(within) + within).flatten()
     fed = 0
     written: list[Tensor] = []
-    for step in range(model.config.objectives * number.length):
+    for step in range(len(chosen) * number.length):
         j = step % number.length
         if step and j == 0:
             tokens = torch.cat([tokens, torch.full_like(tokens, model.BEGIN)], dim=1)
         new = tokens.shape[1]
-        steps = torch.arange(fed, fed + new, device=decoder.device)
+        steps = places[fed : fed + new]
         sees = torch.ones(new, fed + new, dtype=torch.bool, device=decoder.device).tril(fed)
         fed += new
         log_p = _log_probabilities(decoder.feed(tokens, steps, sees)[:, -1], allowed[j])
@@ -64,12 +71,20 @@ def sample(
             tokens = torch.multinomial(p, 1, generator=generator)
         written.append(tokens)
         tokens = tokens + 1
-    return torch.cat(written, 1).view(-1, samples, model.config.objectives, number.length)
+    return torch.cat(written, 1).view(-1, samples, len(chosen), number.length)
+
+
+def _all(model: RegressionLanguageModel) -> range:
+    return range(model.config.objectives)
 
 
 @torch.inference_mode()
 def expect(
-    model: RegressionLanguageModel, batch: Batch, number: NumberFormat, scales: list[Scale]
+    model: RegressionLanguageModel,
+    batch: Batch,
+    number: NumberFormat,
+    scales: list[Scale],
+    objectives: Sequence[int] | None = None,
 ) -> Tensor:
     """Moments of each number over its digit tree, the other numbers hidden.
 
@@ -81,17 +96,20 @@ def expect(
         model: In evaluation mode.
         batch: n programs.
         number: How numbers are written.
-        scales: One for each of the k objectives, in whose coordinates the moments are.
+        scales: One for each objective of the model, in whose coordinates the moments are.
+        objectives: Which k of them to expect; None for all.
 
     Returns:
         Expected coordinate and expected square of it, (n, k, 2) float64.
     """
-    n, k = len(batch), model.config.objectives
+    chosen = list(_all(model) if objectives is None else objectives)
+    scales = [scales[i] for i in chosen]
+    n, k = len(batch), len(chosen)
     # The numbers do not see one another, so each is a row of its own.
     decoder = Decoder(model, batch, repeat=k)
     device, rows = decoder.device, decoder.rows
     allowed = torch.from_numpy(number.grammar).to(device)
-    first_step = torch.arange(k, device=device).repeat(n)[:, None] * (1 + number.length)
+    first_step = torch.tensor(chosen, device=device).repeat(n)[:, None] * (1 + number.length)
     tokens = torch.full((rows, 1), model.BEGIN, device=device)
     mass = torch.ones(rows, 1, device=device)
     paths = torch.zeros(rows, 1, 0, dtype=torch.long, device=device)

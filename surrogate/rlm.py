@@ -196,24 +196,35 @@ class RLM:
         self.history.append(history)
 
     def predict(
-        self, texts: Sequence[str], *, return_std: bool = False, batch_size: int = 1024
+        self,
+        texts: Sequence[str],
+        *,
+        objectives: Sequence[str] | None = None,
+        return_std: bool = False,
+        batch_size: int = 1024,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Expected numbers.
 
         Args:
             texts: n texts.
+            objectives: Which k of the numbers, in that order; None for all of them.
             return_std: Also return a standard deviation, of the digits and between the members.
             batch_size: Texts decoded at once.
 
         Returns:
             Expectations, (n, k) float64, or these and their standard deviations. Expectations
             are taken on the scale that is half rank and half size, so they lie near the median.
+
+        Raises:
+            ValueError: The model was not trained on one of the objectives.
         """
-        mean, deviation = self._normals(texts, batch_size)
-        expected = self._columns(mean)
+        chosen = self._indices(objectives)
+        mean, deviation = self._normals(texts, batch_size, chosen)
+        expected = self._columns(mean, chosen)
         if not return_std:
             return expected
-        return expected, (self._columns(mean + deviation) - self._columns(mean - deviation)) / 2
+        ends = [self._columns(mean + sign * deviation, chosen) for sign in (1, -1)]
+        return expected, (ends[0] - ends[1]) / 2
 
     def quantiles(
         self, texts: Sequence[str], probabilities: Sequence[float], *, batch_size: int = 1024
@@ -231,7 +242,7 @@ class RLM:
         steps = np.asarray(probabilities, dtype=np.float64)
         if steps.ndim != 1 or not ((steps > 0) & (steps < 1)).all():
             raise ValueError(f"probabilities must lie between 0 and 1, got {probabilities}")
-        mean, deviation = self._normals(texts, batch_size)
+        mean, deviation = self._normals(texts, batch_size, self._indices(None))
         return np.stack([self._columns(mean + step * deviation) for step in ndtri(steps)], axis=1)
 
     def predict_members(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
@@ -273,14 +284,36 @@ class RLM:
         return np.stack([self._columns(draw) for draw in coordinates], axis=1)
 
     def sample(
-        self, texts: Sequence[str], samples: int, *, seed: int = 0, batch_size: int = 1024
+        self,
+        texts: Sequence[str],
+        samples: int,
+        *,
+        objectives: Sequence[str] | None = None,
+        seed: int = 0,
+        batch_size: int = 1024,
     ) -> np.ndarray:
-        """Joint samples, (n, samples, k) float64, drawn digit by digit, the members in turn."""
+        """Joint samples, drawn digit by digit, the members in turn.
+
+        Args:
+            texts: n texts.
+            samples: Draws per text.
+            objectives: Which k numbers to write, in that order, each given those before it; None
+                for all of them.
+            seed: Of the draws.
+            batch_size: Rows decoded at once.
+
+        Returns:
+            Numbers, (n, samples, k) float64.
+
+        Raises:
+            ValueError: ``samples`` is less than 1, or the model was not trained on an objective.
+        """
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
+        chosen = self._indices(objectives)
         batch = self._programs(texts)
         generator = torch.Generator(self.device).manual_seed(seed)
-        drawn = np.empty((len(texts), samples, len(self.objectives)))
+        drawn = np.empty((len(texts), samples, len(chosen)))
         size = max(1, batch_size // samples)
         for start in range(0, len(texts), size):
             rows = slice(start, start + size)
@@ -288,14 +321,17 @@ class RLM:
                 mine = slice(member, samples, len(self._models))
                 count = len(range(samples)[mine])
                 if count:
-                    tokens = decoding.sample(model, batch[rows], self.number, count, generator)
+                    tokens = decoding.sample(
+                        model, batch[rows], self.number, count, generator, chosen
+                    )
                     drawn[rows, mine] = self.number.decode(tokens.cpu().numpy())
         if (self._spread == 1).all():
             return drawn
-        for k, scale in enumerate(self._scales):
-            coordinates = scale(drawn[..., k])
+        for column, k in enumerate(chosen):
+            coordinates = self._scales[k](drawn[..., column])
             middle = coordinates.mean(1, keepdims=True)
-            drawn[..., k] = scale.inverse(middle + self._spread[k] * (coordinates - middle))
+            wider = middle + self._spread[k] * (coordinates - middle)
+            drawn[..., column] = self._scales[k].inverse(wider)
         return drawn
 
     def greedy(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
@@ -448,24 +484,43 @@ class RLM:
         )
         return Batch(*(torch.from_numpy(array).to(self.device) for array in arrays))
 
-    def _moments(self, batch: Batch, batch_size: int = 1024) -> np.ndarray:
-        """Expected coordinate and expected square, (members, n, k, 2)."""
-        moments = np.empty((len(self._models), len(batch), len(self.objectives), 2))
+    def _indices(self, objectives: Sequence[str] | None) -> list[int]:
+        """Places of some objectives, or of all of them."""
+        names = self.objectives if objectives is None else objectives
+        if unknown := [name for name in names if name not in self.objectives]:
+            raise ValueError(
+                f"this model was not trained on {unknown[0]!r}, only on "
+                f"{', '.join(self.objectives)}"
+            )
+        return [self.objectives.index(name) for name in names]
+
+    def _moments(
+        self, batch: Batch, batch_size: int = 1024, chosen: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Expected coordinate and expected square, (members, n, k, 2), of the chosen k."""
+        count = len(self.objectives if chosen is None else chosen)
+        moments = np.empty((len(self._models), len(batch), count, 2))
         for member, model in enumerate(self._models):
             for start in range(0, len(batch), batch_size):
                 rows = slice(start, start + batch_size)
                 moments[member, rows] = decoding.expect(
-                    model, batch[rows], self.number, self._scales
+                    model, batch[rows], self.number, self._scales, chosen
                 ).cpu()
         return moments
 
-    def _normals(self, texts: Sequence[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    def _normals(
+        self, texts: Sequence[str], batch_size: int, chosen: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each number on its scale, (n, k) each."""
-        moments = self._moments(self._programs(texts), batch_size).mean(0)
-        return moments[..., 0], self._spread * _deviation(moments[..., 0], moments[..., 1])
+        moments = self._moments(self._programs(texts), batch_size, chosen).mean(0)
+        deviation = self._spread[list(chosen)] * _deviation(moments[..., 0], moments[..., 1])
+        return moments[..., 0], deviation
 
-    def _columns(self, coordinates: np.ndarray) -> np.ndarray:
-        return np.stack([s.inverse(coordinates[:, k]) for k, s in enumerate(self._scales)], axis=1)
+    def _columns(self, coordinates: np.ndarray, chosen: Sequence[int] | None = None) -> np.ndarray:
+        """Values of coordinates, (n, k)."""
+        scales = self._scales if chosen is None else [self._scales[k] for k in chosen]
+        columns = [s.inverse(coordinates[:, k]) for k, s in enumerate(scales)]
+        return np.stack(columns, axis=1)
 
 
 def _deviation(mean: np.ndarray, square: np.ndarray) -> np.ndarray:

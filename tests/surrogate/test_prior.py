@@ -23,13 +23,30 @@ def features(pool):
     return Features.of(pool[0], Tokenizer.fit(texts).programs(texts))
 
 
-def test_a_process_interpolates_and_doubts_what_is_far_away():
+def test_a_process_interpolates_and_knows_its_error():
     x = torch.linspace(-3, 3, 61, dtype=torch.float64)[:, None]
     rows = np.arange(0, 40, 3)
     labels = np.sin(2 * x[:, 0].numpy())
-    mean, deviation = GaussianProcess([x], torch.zeros(61)).fit(rows, labels[rows]).predict()
-    np.testing.assert_allclose(mean[:38], labels[:38], atol=0.15)
-    assert deviation[-1] > 2 * deviation[20]
+    process = GaussianProcess([x], torch.zeros(61)).fit(rows, labels[rows])
+    np.testing.assert_allclose(process.predict()[:38], labels[:38], atol=0.15)
+    smooth = process.leave_one_out()
+    noisy = labels + np.random.default_rng(0).normal(0, 0.5, 61)
+    rough = GaussianProcess([x], torch.zeros(61)).fit(rows, noisy[rows]).leave_one_out()
+    assert np.abs(smooth[1:-1]).mean() < 0.3 * np.abs(rough[1:-1]).mean()
+
+
+def test_leaving_one_out_is_what_it_says():
+    x = torch.linspace(-3, 3, 12, dtype=torch.float64)[:, None]
+    labels = np.cos(x[:, 0].numpy()) + 0.1 * np.arange(12) % 0.3
+    process = GaussianProcess([x], torch.zeros(12)).fit(np.arange(12), labels)
+    y = torch.from_numpy((labels - process.mean) / process.deviation)
+    with torch.no_grad():
+        kernel = process._kernel(process._products(torch.arange(12), torch.arange(12)))
+        kernel = kernel + process._noise(12)
+        rest = [i for i in range(12) if i != 4]
+        said = kernel[4, rest] @ torch.linalg.solve(kernel[rest][:, rest], y[rest])
+    error = (y[4] - said).item() * process.deviation
+    assert process.leave_one_out()[4] == pytest.approx(error)
 
 
 def test_a_trend_speaks_where_labels_do_not(features, pool):
@@ -37,9 +54,9 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
     scales = [Scale.fit(values[:, k]) for k in range(2)]
     few = np.arange(5)
     labels = values[few]
-    mean, deviation = expect(features, few, labels, scales, [True, False])
-    assert mean.shape == deviation.shape == values.shape
-    assert (deviation > 0).all()
+    mean, error = expect(features, few, labels, scales, [True, False])
+    assert mean.shape == values.shape
+    assert (error > 0).all()
     assert spearmanr(mean[:, 0], values[:, 0])[0] > 0.9
 
 

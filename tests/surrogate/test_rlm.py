@@ -294,3 +294,18 @@ def test_quantiles_increase_around_the_expectation(fitted, labelled):
     np.testing.assert_allclose(quantiles[:, 1], fitted.predict(texts))
     with pytest.raises(ValueError, match="between 0 and 1"):
         fitted.quantiles(texts, [0.0, 0.5])
+
+
+def test_any_objectives_in_any_order(fitted, labelled):
+    texts = labelled[0][:9]
+    swapped = ["second", "first"]
+    predicted = fitted.predict(texts)
+    np.testing.assert_allclose(fitted.predict(texts, objectives=swapped), predicted[:, ::-1])
+    np.testing.assert_allclose(fitted.predict(texts, objectives=["second"]), predicted[:, 1:])
+    drawn = fitted.sample(texts, 40, objectives=swapped)
+    spread = np.ptp(labelled[1], axis=0)[::-1]
+    assert drawn.shape == (9, 40, 2)
+    assert (np.abs(np.median(drawn, axis=1) - predicted[:, ::-1]) < 0.35 * spread).all()
+    for ask in (fitted.predict, lambda texts, **options: fitted.sample(texts, 3, **options)):
+        with pytest.raises(ValueError, match="not trained on 'third'"):
+            ask(texts, objectives=["third"])

@@ -13,12 +13,11 @@ from scipy.stats import spearmanr
 
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.predictors import PREDICTORS, Inputs, Predictor, get_predictor
-from surrogate import TrainingConfig
 
 OBJECTIVES = ("accuracy", "latency_ms")
 GRAPHS = {"epochs": 15, "width": 16, "learning_rate": 0.02, "folds": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "rlm": {"members": 1, "training": TrainingConfig(steps=40)},
+    "rlm": {"members": 1, "steps": 40, "pool": 64},
     "ridge": {"folds": 2},
     "ridge_pairs": {"folds": 2},
     "forest": {"folds": 2},
