@@ -18,6 +18,7 @@ from nas_rlm.acquisition import HypervolumeImprovement
 from nas_rlm.pareto import non_dominated
 from search_spaces.base import Architecture, SearchSpace
 from surrogate import RLM, TrainingConfig
+from surrogate.labels import LEAST_LABELS
 
 _logger = get_logger(__name__)
 
@@ -280,10 +281,10 @@ class RLMSampler(BaseSampler):
             return self._plan
         if self._on_training is not None:
             self._on_training(n)
-        labelled = [self._architecture(trial) for trial in finished[:n]]
-        values = np.array([trial.values for trial in finished[:n]])
+        labelled, values = self._labels(finished[:n])
         # A constant objective teaches nothing and cannot be written as a distribution.
-        varied = [k for k in range(len(names)) if np.ptp(values[:, k]) > 0]
+        enough = len(labelled) >= LEAST_LABELS
+        varied = [k for k in range(len(names)) if enough and np.ptp(values[:, k]) > 0]
         losses = np.tile(values.mean(0) * signs, (1, 1, 1))
         rng = np.random.default_rng([self._seed, n])
         architectures = self._candidates(labelled, values * signs, rng)
@@ -300,6 +301,16 @@ class RLMSampler(BaseSampler):
         keys = [self._space.key(a) for a in architectures]
         self._plan = _Plan(trained_on, notation, architectures, keys, losses)
         return self._plan
+
+    def _labels(self, trials: list[FrozenTrial]) -> tuple[list[Architecture], NDArray[np.float64]]:
+        """Each architecture once, with the mean of its values: measurements may be noisy."""
+        found: dict[str, tuple[Architecture, list[Sequence[float]]]] = {}
+        for trial in trials:
+            architecture = self._architecture(trial)
+            name = self._space.format(architecture)
+            found.setdefault(name, (architecture, []))[1].append(trial.values)
+        labelled = [architecture for architecture, _ in found.values()]
+        return labelled, np.array([np.mean(values, axis=0) for _, values in found.values()])
 
     def _candidates(
         self, labelled: list[Architecture], losses: NDArray[np.float64], rng: np.random.Generator

@@ -202,6 +202,20 @@ def test_a_constant_objective_does_no_harm(benchmark):
     assert study.sampler.model.objectives == ("objective0",)
 
 
+def test_noisy_repeats_of_an_architecture_are_averaged(benchmark):
+    sampler = new_sampler()
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    noise = np.random.default_rng(0)
+    for architecture in benchmark.architectures[:2000:400] * 2:
+        study.enqueue_trial(dict(architecture))
+    for _ in range(12):
+        trial = study.ask(dict(SPACE.distributions))
+        study.tell(trial, [v + noise.normal(0, 0.01) for v in benchmark.evaluate(trial.params)])
+    labelled, values = sampler._labels(study.get_trials())
+    assert len(labelled) == len(values) < 12
+    assert sampler.model is not None
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
