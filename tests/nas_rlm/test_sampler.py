@@ -102,25 +102,28 @@ def test_another_sampler_goes_on_as_the_first_would_have(benchmark):
 
 
 def test_proposals_beat_random_ones(benchmark):
-    study = optuna.create_study(
-        directions=list(benchmark.directions),
-        sampler=new_sampler(
+    def surrogate(names, seed):
+        training = TrainingConfig(steps=100)
+        return RLM(names, simplified=names[:1], members=2, seed=seed, training=training)
+
+    found = []
+    for seed in range(3):
+        sampler = new_sampler(
             n_startup_trials=20,
             retrain_every=5,
             reference_point=benchmark.loss_range[:, 1].tolist(),
-            surrogate=lambda names, seed: RLM(
-                names, members=2, seed=seed, training=TrainingConfig(steps=100)
-            ),
-        ),
-    )
-    study.optimize(objective_of(benchmark), n_trials=50)
-    found = benchmark.hypervolume(np.array([trial.values for trial in study.trials]))
+            surrogate=surrogate,
+            seed=seed,
+        )
+        study = optuna.create_study(directions=list(benchmark.directions), sampler=sampler)
+        study.optimize(objective_of(benchmark), n_trials=50)
+        found.append(benchmark.hypervolume(np.array([trial.values for trial in study.trials])))
     rng = np.random.default_rng(0)
     random = [
         benchmark.hypervolume(benchmark.values[rng.choice(SPACE.size, 50, replace=False)])
         for _ in range(50)
     ]
-    assert found > np.quantile(random, 0.9)
+    assert np.mean(found) > np.quantile(random, 0.9)
 
 
 def test_running_trials_are_not_proposed_again(benchmark):
