@@ -18,11 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from nas_rlm.cells import Labelled, Record, key
-from nas_rlm.files import UNFINISHED, write_json
+from nas_rlm.files import UNFINISHED, alone, drop_half_line, write_json
 from nas_rlm.grids import Cell
-
-if sys.platform != "win32":
-    import fcntl
 
 COMPARISON_VERSION = 1
 _PACKAGES = (
@@ -123,7 +120,10 @@ def open_records(folder: Path, description: dict[str, Any]) -> Iterator[Records]
     """
     _check_folder(folder, description)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    busy = ComparisonError(
+        f"a comparison is at work in {folder}: wait for it to end, or name another folder"
+    )
+    with alone(folder, busy):
         stored = _check_folder(folder, description) or {"versions": {}}
         # A package that was not there before has measured nothing before.
         description = {
@@ -132,7 +132,7 @@ def open_records(folder: Path, description: dict[str, Any]) -> Iterator[Records]
         }
         if stored != description:
             write_json(folder / _DESCRIPTION, description)
-        _mend(folder / _CELLS)
+        drop_half_line(folder / _CELLS)
         yield Records(folder / _CELLS, description)
 
 
@@ -197,15 +197,6 @@ def _read_description(file: Path) -> dict[str, Any] | None:
     return stored
 
 
-def _mend(cells: Path) -> None:
-    """Take off the half line that a killed process may have left: the next would join it."""
-    if cells.exists():
-        content = cells.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(cells, whole)
-
-
 def _read_cells(file: Path) -> dict[Cell, Record]:
     """Cell to its latest record."""
     records: dict[Cell, Record] = {}
@@ -221,21 +212,3 @@ def _read_cells(file: Path) -> dict[Cell, Record]:
                 "cell again"
             ) from error
     return records
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases even if this process is killed."""
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise ComparisonError(
-            f"a comparison is at work in {folder}: wait for it to end, or name another folder"
-        ) from error
-    finally:
-        os.close(handle)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from nas_rlm.benchmarks import Benchmark, get_benchmark
 from nas_rlm.config import SearchConfig
 from nas_rlm.devices import unknown
-from nas_rlm.files import UNFINISHED, write_json
+from nas_rlm.files import UNFINISHED, alone, drop_half_line, write_json
 from nas_rlm.methods import METHODS, Evaluations, evaluations
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from surrogate import RLM
@@ -140,7 +136,8 @@ def open_run(config: SearchConfig, folder: Path) -> Iterator[Run]:
     benchmark = _benchmark(config)
     _check_folder(folder, config, benchmark)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    busy = RunError(f"a search is at work in {folder}: wait for it to end, or name another folder")
+    with alone(folder, busy):
         stored = _check_folder(folder, config, benchmark)
         file = folder / "run.json"
         if stored is None:
@@ -280,39 +277,13 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases even if this process is killed.
-
-    Raises:
-        RunError: Another process holds it.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise RunError(
-            f"a search is at work in {folder}: wait for it to end, or name another folder"
-        ) from error
-    finally:
-        os.close(handle)
-
-
 def _mend(journal: Path) -> None:
     """Undo what a killed process may have left: a lock, and half a line at the end.
 
     Optuna would wait half a minute for the lock, and append its next record to the half line.
     """
     journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
-    if journal.exists():
-        content = journal.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(journal, whole)
+    drop_half_line(journal)
 
 
 def _open_study(journal: Path, benchmark: Benchmark) -> optuna.Study:
