@@ -10,13 +10,13 @@ Cells are kept in ``--work`` as they are measured. Writes ``comparison.json`` an
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
-from experiments.records import RESULTS, Record, provenance
+from experiments.records import RESULTS, provenance
 from nas_rlm.benchmarks import nasbench201
+from nas_rlm.cells import key
 from nas_rlm.compare import compare
-from nas_rlm.comparison_report import Metric, comparison_table
+from nas_rlm.comparison_report import Metric, accuracy_metric, comparison_table, recorded
 from nas_rlm.files import write_json, write_text
 
 DATASET = "cifar10_test_acc"
@@ -35,10 +35,10 @@ def main(table: str | None, labels: list[int], seeds: int, work: Path, jobs: int
     about = provenance("python -m experiments.comparison", benchmark.provenance)
     cells = [{**cell._asdict(), **record} for cell, record in result.records.items()]
     write_json(RESULTS / "comparison.json", {"about": about, "records": cells})
-    accuracy, *latencies = benchmark.objectives
-    metrics = [Metric(f"tau, {accuracy.label}", _figure("tau", accuracy.name), max)]
-    metrics += [Metric(f"rho, {o.label}", _figure("rho", o.name), max) for o in latencies]
-    metrics.append(Metric("training (s)", lambda record: record["training_seconds"], digits=0))
+    metrics = [accuracy_metric(benchmark.objectives)]
+    for objective in benchmark.objectives[1:]:
+        metrics.append(Metric(f"rho, {objective.label}", recorded("rho", key(objective)), max))
+    metrics.append(Metric("training (s)", recorded("training_seconds"), digits=0))
     note = (
         f"Mean and 95 % interval over {seeds} seeds; test: all other architectures. Best in bold, "
         "† where the interval overlaps that of the best.\n\n"
@@ -46,10 +46,6 @@ def main(table: str | None, labels: list[int], seeds: int, work: Path, jobs: int
     text = note + comparison_table(result.records, metrics)
     write_text(RESULTS / "comparison.md", text)
     print(text)
-
-
-def _figure(kind: str, objective: str) -> Callable[[Record], float | None]:
-    return lambda record: record[kind][objective]
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def write_report(
 
 def accuracy_metric(objectives: Sequence[Objective]) -> Metric:
     """Kendall's tau of the first objective."""
-    return Metric(f"tau, {label(objectives[0])}", _figure("tau", key(objectives[0])), max)
+    return Metric(f"tau, {label(objectives[0])}", recorded("tau", key(objectives[0])), max)
 
 
 def latency_metric(objectives: Sequence[Objective]) -> Metric | None:
@@ -155,7 +155,7 @@ def _known(group: Sequence[Record], metric: Metric) -> list[float]:
     return [figure for record in group if (figure := metric.figure(record)) is not None]
 
 
-def _figure(*path: str) -> Callable[[Record], float | None]:
+def recorded(*path: str) -> Callable[[Record], float | None]:
     """What finds a figure in a record, metric first and then objective."""
 
     def find(record: Record) -> float | None:
@@ -234,15 +234,15 @@ def _objectives(objectives: Sequence[Objective], description: Mapping[str, Any])
 def _ranking(objectives: Sequence[Objective], records: Records) -> str:
     first, others = objectives[0], objectives[1:]
     metrics = [accuracy_metric(objectives)]
-    metrics += [Metric(f"rho, {label(o)}", _figure("rho", key(o)), max) for o in others]
+    metrics += [Metric(f"rho, {label(o)}", recorded("rho", key(o)), max) for o in others]
     latencies = latency_metric(objectives)
     if latencies and sum(map(is_latency, objectives)) > 1:
         metrics.append(latencies)
     metrics += [
-        Metric(f"regret, {label(first)}", _figure("regret", key(first)), min),
-        Metric("training (s)", _figure("training_seconds"), digits=1),
+        Metric(f"regret, {label(first)}", recorded("regret", key(first)), min),
+        Metric("training (s)", recorded("training_seconds"), digits=1),
         # Not the mean: the first time in a process, a predictor may read texts to remember.
-        Metric("prediction (s)", _figure("prediction_seconds"), digits=1, median=True),
+        Metric("prediction (s)", recorded("prediction_seconds"), digits=1, median=True),
     ]
     return (
         f"## Ranking\n\n{comparison_table(records, metrics)}\n"
@@ -255,11 +255,11 @@ def _ranking(objectives: Sequence[Objective], records: Records) -> str:
 
 def _harder(objectives: Sequence[Objective], records: Records) -> str:
     metrics = [
-        Metric("tau in the top tenth", _figure("tau_top_tenth"), max),
-        Metric("tau without twins", _figure("tau_without_twins"), max),
+        Metric("tau in the top tenth", recorded("tau_top_tenth"), max),
+        Metric("tau without twins", recorded("tau_without_twins"), max),
     ]
     metrics += [
-        Metric(f"within 10 %, {label(o)}", _figure("within_tenth", key(o)), max)
+        Metric(f"within 10 %, {label(o)}", recorded("within_tenth", key(o)), max)
         for o in objectives
         if is_latency(o)
     ]
@@ -286,23 +286,23 @@ def _uncertainty(objectives: Sequence[Objective], records: Records) -> str:
     for objective in objectives:
         name = key(objective)
         metrics = [
-            Metric("CRPS", _figure("crps", name), min, 4),
-            Metric("NLL", _figure("nll", name), min),
+            Metric("CRPS", recorded("crps", name), min, 4),
+            Metric("NLL", recorded("nll", name), min),
             *(
                 Metric(
-                    f"coverage {100 * level:.0f} %", _figure(f"coverage_{100 * level:.0f}", name)
+                    f"coverage {100 * level:.0f} %", recorded(f"coverage_{100 * level:.0f}", name)
                 )
                 for level in LEVELS
             ),
-            Metric("width", _figure("sharpness", name)),
+            Metric("width", recorded("sharpness", name)),
         ]
         parts += [f"### {label(objective)}", comparison_table(records, metrics).rstrip("\n")]
     if all("energy_score" in record for record in records.values()):
         metrics = [
-            Metric("energy score", _figure("energy_score"), min, 4),
-            Metric("the same, independent", _figure("energy_score_independent"), digits=4),
-            Metric("variogram score", _figure("variogram_score"), min, 4),
-            Metric("the same, independent", _figure("variogram_score_independent"), digits=4),
+            Metric("energy score", recorded("energy_score"), min, 4),
+            Metric("the same, independent", recorded("energy_score_independent"), digits=4),
+            Metric("variogram score", recorded("variogram_score"), min, 4),
+            Metric("the same, independent", recorded("variogram_score_independent"), digits=4),
         ]
         parts += [
             "### Objectives together",

@@ -10,13 +10,11 @@ from collections import Counter
 from collections.abc import Hashable
 from functools import lru_cache
 
-from surrogate.text import parse_block
+from surrogate.text import LINEAR, parse_block
 
 Feature = tuple[Hashable, float]
 """A name and a number; numbers of one name add up."""
 
-_SUMS = ("Add", "Sum", "Identity", "Sub")
-"""Operators that only add and pass on; `Sub` counts its second input negatively."""
 _LONGEST_PATH = 6
 """Operators that tell a path from others, the last ones. It bounds the number of different paths,
 which would otherwise double with every block of a residual network."""
@@ -49,7 +47,7 @@ def path_features(text: str) -> tuple[Feature, ...]:
     depth = dict.fromkeys(block.inputs, 0)
     features: Counter[Hashable] = Counter()
     for statement in block.statements:
-        transparent = statement.operator in _SUMS
+        transparent = statement.operator in LINEAR
         found: Counter[tuple[str, ...]] = Counter()
         for position, value in enumerate(statement.inputs):
             sign = -1 if statement.operator == "Sub" and position else 1
@@ -67,7 +65,7 @@ def path_features(text: str) -> tuple[Feature, ...]:
     for statement in reversed(block.statements):
         if any(value in wanted and arriving[value] for value in statement.outputs):
             wanted.update(statement.inputs)
-            if statement.operator not in _SUMS:
+            if statement.operator not in LINEAR:
                 features["on a path", statement.signature] += 1
     for value in block.outputs:
         for path, count in arriving[value].items():

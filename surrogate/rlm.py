@@ -137,8 +137,7 @@ class RLM:
         rows = _rows(texts, read)
         programs = self._tokenizer.programs(read)
         batch = self._batch(programs)
-        softness = self.training.softness
-        labelled = Examples(batch[torch.from_numpy(rows)], values, softness)
+        labelled = Examples(batch[torch.from_numpy(rows)], values)
         if checkpoint is not None:
             checkpoint.mkdir(parents=True, exist_ok=True)
         trainings = self.members + (pool is not None)
@@ -152,7 +151,7 @@ class RLM:
                 simplified = [name in self.simplified for name in self.objectives]
                 guess, error = prior.expect(features, rows, values, self._scales, simplified)
                 if weight >= LEAST_WEIGHT:
-                    guesses = Examples(batch, self._columns(guess), softness)
+                    guesses = Examples(batch, self._columns(guess))
             for held_out in _folds(len(texts), self.members, self.training.held_out, self.seed):
                 self._train_member(
                     labelled,
@@ -164,7 +163,7 @@ class RLM:
             if pool is not None:
                 learnt = self._moments(batch)[..., 0].mean(0)
                 both = GUESS_SHARE * guess + (1 - GUESS_SHARE) * learnt
-                lessons = Examples(batch, self._columns(both), softness)
+                lessons = Examples(batch, self._columns(both))
                 nothing = np.zeros(len(texts), dtype=bool)
                 self._train_member(labelled, held_out=nothing, pool=lessons, **options)
                 self._models = self._models[-1:]

@@ -22,7 +22,7 @@ _LEXEME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d|[^\sA-Za-z\d]")
 # A sum of states needs no learning: the state of a statement with one of these operators is the
 # signed sum of the states it reads, so that x - x is zero and an identity changes nothing.
 _ONES = (1,) * 256
-_LINEAR = {"Add": _ONES, "Sum": _ONES, "Identity": _ONES, "Sub": (1, -1)}
+LINEAR = {"Add": _ONES, "Sum": _ONES, "Identity": _ONES, "Sub": (1, -1)}
 
 
 class TextError(ValueError):
@@ -270,7 +270,7 @@ class Tokenizer:
                 place = dict.fromkeys(block.inputs, 0)
                 for statement in block.statements:
                     signature[i, t] = signatures.setdefault(statement.signature, len(signatures))
-                    signs = _LINEAR.get(statement.operator)
+                    signs = LINEAR.get(statement.operator)
                     linear[i, t] = signs is not None
                     for value, sign in zip(statement.inputs, signs or _ONES, strict=False):
                         arrows += (i, t, place[value], sign)

@@ -32,7 +32,6 @@ class TrainingConfig:
         ranking: Weight of the pairwise ranking loss.
         hidden: Share of texts, drawn anew each step, whose numbers do not see one another; in
             the others each number sees those before it, in an order drawn anew each step.
-        numbers: How many numbers, drawn anew each step, are written; None for all.
         margin: Largest difference in coordinates that the ranking loss asks for.
         held_out: Share of the training labels kept for early stopping, where that is at least
             ten of them; with fewer labels all are trained on, for all the steps.
@@ -48,7 +47,6 @@ class TrainingConfig:
     ranking: float = 60.0
     margin: float = 0.05
     hidden: float = 0.7
-    numbers: int | None = None
     held_out: float = 0.1
     evaluations: int = 12
     patience: int = 5
@@ -90,7 +88,7 @@ def make_targets(
     values: np.ndarray,
     number: NumberFormat,
     scales: list[Scale],
-    softness: float | np.ndarray,
+    softness: float,
     noise: np.ndarray,
 ) -> Targets:
     """Soften labels over neighbouring numbers.
@@ -101,7 +99,6 @@ def make_targets(
 
     Args:
         values: Labels, (n, k), NaN where missing.
-        softness: One width, or one for each label, (n, k).
         noise: Standard normal draws, (n, k); zeros make the path the label itself.
     """
     n, objectives = values.shape
@@ -110,14 +107,12 @@ def make_targets(
     soft, middle = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     coordinates = np.zeros((n, objectives), dtype=np.float32)
     known = ~np.isnan(values)
-    widths = np.broadcast_to(softness, values.shape)
     for k, scale in enumerate(scales):
-        width = widths[:, k]
         center = scale(np.where(known[:, k], values[:, k], scale.inverse(np.array(0.5))))
-        tokens[:, k] = number.encode(scale.inverse(center + width * noise[:, k]))
+        tokens[:, k] = number.encode(scale.inverse(center + softness * noise[:, k]))
         for j in range(number.length):
             low, high = (scale(bound) for bound in number.children(tokens[:, k, :j]))
-            edges = (np.stack([low, high]) - center[:, None]) / width[:, None]
+            edges = (np.stack([low, high]) - center[:, None]) / softness
             mass = np.diff(ndtr(edges), axis=0)[0]
             total = mass.sum(-1, keepdims=True)
             path = np.eye(shape[-1])[tokens[:, k, j]]
@@ -191,19 +186,16 @@ class Examples:
     Attributes:
         batch: n programs.
         values: Labels, (n, k), NaN where missing.
-        softness: See `make_targets`.
     """
 
     batch: Batch
     values: np.ndarray
-    softness: float | np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: np.ndarray) -> Examples:
-        softness = np.broadcast_to(self.softness, self.values.shape)[rows]
-        return Examples(self.batch[torch.from_numpy(rows)], self.values[rows], softness)
+        return Examples(self.batch[torch.from_numpy(rows)], self.values[rows])
 
 
 @dataclass(frozen=True)
@@ -226,7 +218,7 @@ class _Drawn:
     ) -> _Drawn:
         chosen = examples[rows]
         noise = torch.randn(chosen.values.shape, dtype=torch.float64).numpy()
-        targets = make_targets(chosen.values, number, scales, chosen.softness, noise)
+        targets = make_targets(chosen.values, number, scales, config.softness, noise)
         visible = torch.rand(len(rows)) >= config.hidden
         return cls(chosen, targets.to(device), visible.to(device))
 
@@ -311,7 +303,7 @@ def train(
             guessed = _Drawn.of(pool, some, number, scales, config, device)
         model.train()
         for step in range(rounds):
-            objectives = torch.randperm(len(scales))[: config.numbers].to(device)
+            objectives = torch.randperm(len(scales)).to(device)
             rows = torch.arange(step * size, (step + 1) * size)
             total = labelled.loss(model, rows, objectives, allowed, config)
             if guessed is not None:
@@ -350,7 +342,7 @@ def _held_out_loss(
     model.eval()
     device = model.logits.weight.device
     noise = np.zeros(held.values.shape)
-    targets = make_targets(held.values, number, scales, held.softness, noise)
+    targets = make_targets(held.values, number, scales, config.softness, noise)
     with torch.inference_mode():
         return loss(
             model,

@@ -65,7 +65,7 @@ def run(tiny, values, checkpoint=None, steps=24, held_out=0, **options):
     config = TrainingConfig(steps=steps, evaluations=6, batch_size=4, **options)
     history = train(
         fresh,
-        Examples(batch, values, config.softness),
+        Examples(batch, values),
         number,
         scales,
         config,
@@ -115,7 +115,7 @@ def test_held_out_labels_stop_training_and_do_not_train(tiny, values):
         fresh = RegressionLanguageModel(model.config)
         config = TrainingConfig(steps=8, batch_size=4, evaluations=1)
         mask = np.arange(7) < 2
-        examples = Examples(batch, labels, config.softness)
+        examples = Examples(batch, labels)
         train(fresh, examples, number, scales, config, held_out=mask)
         weights.append(fresh.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
