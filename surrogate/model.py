@@ -3,11 +3,11 @@
 A pre-norm encoder-decoder transformer with these departures from the textbook:
 
 - The encoder follows the program. The state of a statement is made from the sum of the states of
-  the values it reads, transformed and gated by its operator; sums and identities only pass states
-  on, and what is zero stays zero. Self-attention over the statements comes after that.
+  the values it reads, transformed and gated by its operator. A first flow from the input and a
+  flow back from the output tell each statement where it stands; the second flow knows that.
 - There are no positions in the encoder: the program's order is in the states.
-- There may be two encoders. One reads the whole program; the other reads what it computes, without
-  dead statements, for the numbers that depend on nothing else (`ModelConfig.simplified`).
+- There may be two encoders. One reads the whole program; the other reads the function it computes,
+  without dead statements, for the numbers that depend on nothing else (`ModelConfig.simplified`).
 - Every digit stands at a known step of the sequence, so the decoder's position says which
   objective and which digit it writes, and the grammar of allowed tokens is a table.
 - Several branches of the digit tree share one key-value cache of the numbers before them.
@@ -18,9 +18,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from surrogate.graphs import FIRST, INPUT, OUTPUT, Graphs, views
+from surrogate.text import Programs, Tokenizer
+
+TYPICAL_NODES = 8
+"""Sums over nodes are divided by this: of the size of one state, and yet sums."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,6 @@ class ModelConfig:
         simplified: Which of them depend on what the program computes alone.
         dim: Width of the states.
         heads: Attention heads.
-        follow_layers: Passes through the program.
-        encoder_layers: Self-attention layers over statements.
         decoder_layers: Layers of the decoder.
         dropout: Probability of dropping a state in training.
     """
@@ -50,75 +55,66 @@ class ModelConfig:
     simplified: tuple[int, ...] = ()
     dim: int = 64
     heads: int = 4
-    follow_layers: int = 1
-    encoder_layers: int = 1
     decoder_layers: int = 1
     dropout: float = 0.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
-    """Programs as tensors; shapes as in `surrogate.text.Programs`."""
+    """n programs as tensors.
+
+    Attributes:
+        known: Which signature of the vocabulary each of the s signatures is, (s,); 0 for none.
+        spelled: Their lexemes, (s, longest); 0 is padding.
+        function: What the programs compute; signature i is operator ``FIRST + i``.
+        program: All that they say.
+    """
 
     known: Tensor
     spelled: Tensor
-    signature: Tensor
-    reads: Tensor
-    linear: Tensor
-    output: Tensor
-    used: Tensor
-    live: Tensor
+    function: Graphs
+    program: Graphs
 
-    def __getitem__(self, index: Tensor | slice) -> Batch:
-        return Batch(
-            self.known,
-            self.spelled,
-            self.signature[index],
-            self.reads[index],
-            self.linear[index],
-            self.output[index],
-            self.used[index],
-            self.live[index],
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, programs: Programs, device: torch.device) -> Batch:
+        """The batch of some programs."""
+        known, spelled = tokenizer.spell(programs.signatures)
+        function, program = views(programs, FIRST + np.arange(len(known)))
+        return cls(
+            torch.from_numpy(known).to(device),
+            torch.from_numpy(spelled).to(device),
+            function.to(device),
+            program.to(device),
         )
 
+    def __getitem__(self, rows: Tensor | slice) -> Batch:
+        return Batch(self.known, self.spelled, self.function[rows], self.program[rows])
+
     def __len__(self) -> int:
-        return len(self.signature)
-
-    @property
-    def there(self) -> Tensor:
-        """The statements, (n, t) bool; the rest is padding."""
-        return self.signature >= 0
-
-    @property
-    def simplified(self) -> Tensor:
-        """Those that do something for the output, (n, t) bool."""
-        return self.there & self.used & self.live & ~self.linear
+        return len(self.program)
 
 
-class Follow(nn.Module):
-    """One pass through the program: statement states from the states they read."""
+class Flow(nn.Module):
+    """Information flows along the edges; what a node does transforms and gates it."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.transform = nn.Linear(dim, dim, bias=False)
-        self.gate = nn.Linear(dim, dim)
+        self.transform = nn.Linear(width, width, bias=False)
+        self.gate = nn.Linear(width, width)
 
-    def forward(self, start: Tensor, operator: Tensor, batch: Batch) -> Tensor:
-        """States (n, 1 + t, dim), the block input first.
+    def forward(self, x: Tensor, edges: Tensor, source: Tensor, steps: int) -> Tensor:
+        """States once everything has arrived, which takes as many steps as the longest way.
 
         Args:
-            start: State of the block input, (n, dim).
-            operator: What each statement does, (n, t, dim).
+            x: What each node does, (n, m, width).
+            edges: How often each node reads each other one, (n, m, m).
+            source: What is there from the start, (n, m, width).
+            steps: Edges to follow.
         """
-        gate = torch.sigmoid(self.gate(operator))
-        reads = batch.reads.to(start.dtype)
-        linear = batch.linear[..., None]
-        states = start[:, None]
-        for t in range(operator.shape[1]):
-            read = (reads[:, t : t + 1, : t + 1] @ states)[:, 0]
-            made = gate[:, t] * self.transform(read)
-            state = torch.where(linear[:, t], read, made)
-            states = torch.cat([states, state[:, None]], dim=1)
+        gate = torch.sigmoid(self.gate(x))
+        states = source
+        for _ in range(steps):
+            states = torch.addcmul(source, gate, self.transform(edges @ states))
         return states
 
 
@@ -153,24 +149,11 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(dim, factor * dim), nn.GELU(), nn.Linear(factor * dim, dim))
 
 
-class EncoderLayer(nn.Module):
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(config.dim)
-        self.attention = Attention(config.dim, config.heads)
-        self.feed_forward_norm = nn.LayerNorm(config.dim)
-        self.feed_forward = FeedForward(config.dim)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """One layer over x (n, m, dim), of which ``real`` (n, 1, 1, m) is there."""
-        normed = self.attention_norm(x)
-        x = x + self.dropout(self.attention(normed, self.attention.project(normed), real))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-
-
 class Encoder(nn.Module):
-    """Statements to memory: the result, what statements there are, and one vector for each."""
+    """One view of the programs to memory: the result, what there is, and one vector per node.
+
+    Source of the flows: Ning et al., "TA-GATES", NeurIPS 2022.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -178,38 +161,64 @@ class Encoder(nn.Module):
         self.word = nn.Embedding(config.vocabulary, dim, padding_idx=0)
         self.place = nn.Embedding(64, dim)
         self.signature = nn.Embedding(1 + config.signatures, dim)
-        self.used = nn.Embedding(2, dim)
+        self.special = nn.Embedding(FIRST, dim)
+        self.status = nn.Embedding(4, dim)
         self.start = nn.Parameter(torch.randn(dim))
-        self.follow = nn.ModuleList(Follow(dim) for _ in range(config.follow_layers))
-        self.merge = nn.Linear(config.follow_layers * dim, dim)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.end = nn.Parameter(torch.randn(dim))
+        self.first, self.back, self.second = Flow(dim), Flow(dim), Flow(dim)
+        self.refine = nn.Sequential(nn.Linear(3 * dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.merge = nn.Linear(2 * dim, dim)
+        self.result = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, batch: Batch, there: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory (n, 2 + t, dim), and which of it is there, (n, 2 + t) bool.
+    def forward(self, batch: Batch, graphs: Graphs) -> tuple[Tensor, Tensor]:
+        """Memory (n, 2 + m, dim), and which of it is there, (n, 2 + m) bool.
 
         Args:
             batch: n programs.
-            there: The statements to remember, (n, t) bool.
+            graphs: One of their views, of m nodes.
         """
-        n = len(batch)
         spelled = batch.spelled
         places = self.place.weight[torch.arange(spelled.shape[1], device=spelled.device) % 64]
         signature = self.signature(batch.known) + (self.word(spelled) * places).mean(1)
-        operator = signature[batch.signature.clamp(min=0)]
-        start = self.start.expand(n, -1)
-        states = torch.cat([layer(start, operator, batch) for layer in self.follow], dim=-1)
-        made = self.merge(states[:, 1:])
-        result = (made * batch.output[..., None]).sum(1, keepdim=True)
-        kind = operator + self.used(batch.used.long())
-        # Padding must not count: what a text means cannot depend on its neighbours in the batch.
-        share = there.shape[1] / there.sum(1).clamp(min=1)[:, None, None]
-        summary = kind.masked_fill(~there[..., None], 0.0).mean(1, keepdim=True) * share
-        x = torch.cat([result, summary, made + kind], dim=1)
-        real = F.pad(there, (2, 0), value=True)
-        for layer in self.layers:
-            x = layer(x, real[:, None, None])
-        return self.norm(x), real
+        operator = torch.cat([self.special.weight, signature])[graphs.operator]
+        there = graphs.there[..., None]
+        x = (operator + self.status(graphs.status)) * there
+        steps = int(graphs.depth.max())
+        output = (graphs.operator == OUTPUT)[..., None]
+        start = (graphs.operator == INPUT)[..., None] * self.start
+        states = self.first(x, graphs.reads, start, steps)
+        back = self.back(x, graphs.reads.transpose(1, 2), output * self.end, steps)
+        refined = x + self.refine(torch.cat([x, states, back], -1))
+        states = self.second(refined, graphs.reads, start, steps)
+        result = self.result((states * output).sum(1, keepdim=True))
+        summary = x.sum(1, keepdim=True) / TYPICAL_NODES
+        local = F.relu(self.merge(torch.cat([x, states], -1)))
+        memory = self.norm(torch.cat([result, summary, local], dim=1))
+        return memory, F.pad(graphs.there, (2, 0), value=True)
+
+
+class Reader(nn.Module):
+    """The views that the numbers need to memory, each with an encoder of its own."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        simplified = set(config.simplified)
+        self.reads_function = [k in simplified for k in range(config.objectives)]
+        self.program = None if all(self.reads_function) else Encoder(config)
+        self.function = Encoder(config) if any(self.reads_function) else None
+
+    def forward(self, batch: Batch) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each view: memory (n, m, dim), what of it is there (n, m), and who reads it (k,)."""
+        function = torch.tensor(self.reads_function, device=batch.known.device)
+        read = []
+        for encoder, graphs, readers in (
+            (self.program, batch.program, ~function),
+            (self.function, batch.function, function),
+        ):
+            if encoder is not None:
+                read.append((*encoder(batch, graphs), readers))
+        return read
 
 
 class DecoderLayer(nn.Module):
@@ -261,10 +270,7 @@ class RegressionLanguageModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        simplified = set(config.simplified)
-        self.encoder = Encoder(config) if len(simplified) < config.objectives else None
-        self.simplified_encoder = Encoder(config) if simplified else None
-        self.reads_simplified = [k in simplified for k in range(config.objectives)]
+        self.reader = Reader(config)
         self.token = nn.Embedding(1 + config.number_vocabulary, config.dim)
         self.step = nn.Embedding(config.objectives * (1 + config.number_length), config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
@@ -281,16 +287,10 @@ class RegressionLanguageModel(nn.Module):
         Returns:
             Memory, (n, m, dim), and which of it each of the k numbers reads, (n, k, m) bool.
         """
-        memories, masks = [], []
-        simplified = torch.tensor(self.reads_simplified, device=self.logits.weight.device)
-        for encoder, there, readers in (
-            (self.encoder, batch.there, ~simplified),
-            (self.simplified_encoder, batch.simplified, simplified),
-        ):
-            if encoder is not None:
-                memory, real = encoder(batch, there)
-                memories.append(memory)
-                masks.append(real[:, None] & readers[:, None])
+        memories, real, readers = zip(*self.reader(batch), strict=True)
+        masks = [
+            mask[:, None] & numbers[:, None] for mask, numbers in zip(real, readers, strict=True)
+        ]
         return torch.cat(memories, 1), torch.cat(masks, 2)
 
     def forward(self, batch: Batch, tokens: Tensor, visible: Tensor, objectives: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from surrogate.paths import path_features
-from surrogate.scale import Scale
 from surrogate.text import Programs, split_blocks
 
 MOST_FITTED = 400
@@ -190,34 +189,30 @@ class GaussianProcess:
 
 
 def expect(
-    features: Features,
-    rows: np.ndarray,
-    values: np.ndarray,
-    scales: Sequence[Scale],
-    simplified: Sequence[bool],
+    features: Features, rows: np.ndarray, labels: np.ndarray, simplified: Sequence[bool]
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a Gaussian process for each objective says of a pool.
 
     Args:
         features: Of the m texts of the pool.
         rows: Where the n labelled texts are in the pool, (n,).
-        values: Their labels, (n, k), NaN where missing.
-        scales: Of the k objectives.
-        simplified: Which of them depend on the function alone.
+        labels: Their labels, (n, k), NaN where missing.
+        simplified: Which of the k objectives depend on the function alone.
 
     Returns:
-        Expected coordinates, (m, k), and the root mean square error of coordinates, (k,), of
-        labels that the process had not seen.
+        Means, (m, k), and what each label differs by from what the others say of it, (n, k), NaN
+        where it is missing.
     """
-    means, errors = [], []
-    for k, scale in enumerate(scales):
-        known = ~np.isnan(values[:, k])
+    means = np.empty((len(features.trend), labels.shape[1]))
+    residuals = np.full_like(labels, np.nan)
+    for k, column in enumerate(labels.T):
+        known = ~np.isnan(column)
         trend = features.trend if k == 0 else torch.zeros_like(features.trend)
         process = GaussianProcess(features.groups(simplified[k]), trend)
-        process.fit(rows[known], scale(values[known, k]))
-        means.append(process.predict())
-        errors.append(np.sqrt((process.leave_one_out() ** 2).mean()))
-    return np.stack(means, axis=1), np.array(errors)
+        process.fit(rows[known], column[known])
+        means[:, k] = process.predict()
+        residuals[known, k] = process.leave_one_out()
+    return means, residuals
 
 
 def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:

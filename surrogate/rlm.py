@@ -20,21 +20,19 @@ from scipy.special import ndtri
 from tqdm import tqdm
 
 from surrogate import decoding, prior
+from surrogate.digits import DigitLosses
 from surrogate.labels import check_labels
 from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
 from surrogate.prior import Pool
 from surrogate.scale import Scale
+from surrogate.teacher import Lessons, Teacher
 from surrogate.text import Programs, Tokenizer
 from surrogate.training import Examples, TrainingConfig, train
 
-CHECKPOINT_VERSION = 2
-GUESSED_LABELS = 16.0
-"""What guesses for texts without labels weigh beside the labels, in labels."""
-LEAST_WEIGHT = 0.05
-"""Guesses that weigh less than this share of the labels are not worth their time."""
-GUESS_SHARE = 0.3
-"""Share of the guesses in what the student learns; the rest is what the members expect."""
+CHECKPOINT_VERSION = 3
+CALIBRATED = 256
+"""Texts that the spread of digits is set by."""
 
 
 class CheckpointError(ValueError):
@@ -95,8 +93,10 @@ class RLM:
         self._tokenizer: Tokenizer | None = None
         self._scales: list[Scale] = []
         self._models: list[RegressionLanguageModel] = []
-        # What the digits' standard deviations must be multiplied by to be those of the errors.
+        # What standard deviations of digits, and those of samples, which lack what is unlikely,
+        # must be multiplied by to be those of the errors.
         self._spread = np.ones(len(self.objectives))
+        self._sample_spread = np.ones(len(self.objectives))
 
     def fit(
         self,
@@ -109,11 +109,10 @@ class RLM:
     ) -> RLM:
         """Train from scratch.
 
-        With a pool of texts without labels, a Gaussian process over what is known of them guesses
-        their labels (`surrogate.prior`). The members learn from labels and guesses, the guesses
-        weighing as much as `GUESSED_LABELS` labels. What process and members expect together is
-        then taught to a single new model, the student, which makes all predictions: it is as good
-        as they are and several times faster.
+        With a pool of texts without labels, a teacher learns first (`surrogate.teacher`): a
+        Gaussian process and ``members`` scorers say what to expect of every text of the pool, and
+        one model learns to write that. Without a pool, ``members`` models learn to write the
+        labels.
 
         Args:
             texts: n texts.
@@ -134,62 +133,107 @@ class RLM:
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
         self._models, self.history = [], []
         self._spread = np.ones(len(self.objectives))
+        self._sample_spread = np.ones(len(self.objectives))
         rows = _rows(texts, read)
         programs = self._tokenizer.programs(read)
         batch = self._batch(programs)
-        labelled = Examples(batch[torch.from_numpy(rows)], values)
         if checkpoint is not None:
             checkpoint.mkdir(parents=True, exist_ok=True)
-        trainings = self.members + (pool is not None)
-        total = trainings * self.training.steps
-        with tqdm(total=total, desc="training", unit="step", disable=not progress) as bar:
-            options: dict[str, Any] = {"bar": bar, "checkpoint": checkpoint}
-            weight = GUESSED_LABELS / len(texts)
-            guesses = None
-            if pool is not None:
-                features = prior.Features.of(pool, programs)
-                simplified = [name in self.simplified for name in self.objectives]
-                guess, error = prior.expect(features, rows, values, self._scales, simplified)
-                if weight >= LEAST_WEIGHT:
-                    guesses = Examples(batch, self._columns(guess))
-            for held_out in _folds(len(texts), self.members, self.training.held_out, self.seed):
-                self._train_member(
-                    labelled,
-                    held_out=held_out,
-                    pool=guesses,
-                    pool_weight=min(1.0, weight),
-                    **options,
-                )
-            if pool is not None:
-                learnt = self._moments(batch)[..., 0].mean(0)
-                both = GUESS_SHARE * guess + (1 - GUESS_SHARE) * learnt
-                lessons = Examples(batch, self._columns(both))
-                nothing = np.zeros(len(texts), dtype=bool)
-                self._train_member(labelled, held_out=nothing, pool=lessons, **options)
-                self._models = self._models[-1:]
-                moments = self._moments(batch)[0]
-                self._spread = error / _deviation(moments[..., 0], moments[..., 1]).mean(0)
+        if pool is None:
+            self._fit_labels(Examples(batch, values), progress, checkpoint)
+        else:
+            features = prior.Features.of(pool, programs)
+            self._fit_lessons(features, batch, rows, values, progress, checkpoint)
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
         return self
 
-    def _train_member(
-        self, labelled: Examples, *, bar: tqdm, checkpoint: Path | None, **options: Any
+    def _fit_labels(self, examples: Examples, progress: bool, checkpoint: Path | None) -> None:
+        """Train the members on the labels alone."""
+        n, objectives = examples.values.shape
+        widths = np.full(objectives, self.training.softness)
+        with _bar(self.members * self.training.steps, progress) as bar:
+            for held_out in _folds(n, self.members, self.training.held_out, self.seed):
+                held = examples[np.flatnonzero(held_out)]
+                shown = examples[np.flatnonzero(~held_out)]
+                model = self._new_model()
+                losses = DigitLosses(
+                    model, shown, self.number, self._scales, widths, self.training
+                )
+                self._train(model, losses, held, bar, checkpoint)
+
+    def _fit_lessons(
+        self,
+        features: prior.Features,
+        batch: Batch,
+        rows: np.ndarray,
+        values: np.ndarray,
+        progress: bool,
+        checkpoint: Path | None,
     ) -> None:
-        member = len(self._models)
-        # The user's own random state is left as it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1_000_003 * self.seed + member)
-            model = RegressionLanguageModel(self._config()).to(self.device)
-            history = train(
+        """Train one model on lessons, and set its spread to what they say of their errors."""
+        teacher = Teacher(
+            self._config(), self._scales, self.members, self.training.passes, self.seed
+        )
+        with _bar(teacher.steps(len(rows)) + self.training.steps, progress) as bar:
+            lessons = teacher.lessons(
+                features, batch, rows, values, bar=bar, checkpoint=checkpoint
+            )
+            model = self._new_model()
+            model.reader.load_state_dict(lessons.reader)
+            losses = DigitLosses(
                 model,
-                labelled,
+                Examples(batch, self._columns(lessons.expected)),
                 self.number,
                 self._scales,
+                lessons.errors,
                 self.training,
+                lessons.correlation,
+            )
+            self._train(model, losses, None, bar, checkpoint)
+        self._calibrate(batch[:CALIBRATED], lessons)
+
+    def _calibrate(self, batch: Batch, lessons: Lessons) -> None:
+        """Make deviations of digits and spreads of samples those of the errors.
+
+        The errors are those of the lessons and of the model, which has not learnt them to the
+        last digit. Samples are compared by the width that holds four of five of them: a few far
+        ones would make it too narrow.
+        """
+        moments = self._moments(batch)[0]
+        mean = moments[..., 0]
+        missed = mean - lessons.expected[: len(batch)]
+        errors = np.sqrt(lessons.errors**2 + (missed**2).mean(0))
+        self._spread = errors / _deviation(mean, moments[..., 1]).mean(0)
+        drawn = self._drawn(batch, CALIBRATED // 8, list(range(len(errors))), self.seed)
+        off = np.abs(self._coordinates(drawn) - mean[:, None])
+        self._sample_spread = errors * ndtri(0.9) / np.quantile(off, 0.8, axis=(0, 1))
+
+    def _new_model(self) -> RegressionLanguageModel:
+        # The user's own random state is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * self.seed + len(self._models))
+            return RegressionLanguageModel(self._config()).to(self.device)
+
+    def _train(
+        self,
+        model: RegressionLanguageModel,
+        losses: DigitLosses,
+        held: Examples | None,
+        bar: tqdm,
+        checkpoint: Path | None,
+    ) -> None:
+        """Train the next member."""
+        member = len(self._models)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * self.seed + member)
+            history = train(
+                model,
+                losses,
+                self.training,
+                held_out_loss=(lambda: losses.held_out(held)) if held else None,
                 bar=bar,
                 checkpoint=checkpoint and checkpoint / f"member{member}.pt",
-                **options,
             )
         self._models.append(model)
         self.history.append(history)
@@ -311,10 +355,22 @@ class RLM:
             raise ValueError(f"samples must be at least 1, got {samples}")
         chosen = self._indices(objectives)
         batch = self._programs(texts)
+        drawn = self._drawn(batch, samples, chosen, seed, batch_size)
+        if (self._sample_spread == 1).all():
+            return drawn
+        mean = self._moments(batch, batch_size, chosen).mean(0)[:, None, :, 0]
+        off = self._coordinates(drawn, chosen) - mean
+        columns = (mean + self._sample_spread[chosen] * off).reshape(-1, len(chosen))
+        return self._columns(columns, chosen).reshape(drawn.shape)
+
+    def _drawn(
+        self, batch: Batch, samples: int, chosen: Sequence[int], seed: int, batch_size: int = 1024
+    ) -> np.ndarray:
+        """What the members write, (n, samples, k)."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        drawn = np.empty((len(texts), samples, len(chosen)))
+        drawn = np.empty((len(batch), samples, len(chosen)))
         size = max(1, batch_size // samples)
-        for start in range(0, len(texts), size):
+        for start in range(0, len(batch), size):
             rows = slice(start, start + size)
             for member, model in enumerate(self._models):
                 mine = slice(member, samples, len(self._models))
@@ -324,13 +380,6 @@ class RLM:
                         model, batch[rows], self.number, count, generator, chosen
                     )
                     drawn[rows, mine] = self.number.decode(tokens.cpu().numpy())
-        if (self._spread == 1).all():
-            return drawn
-        for column, k in enumerate(chosen):
-            coordinates = self._scales[k](drawn[..., column])
-            middle = coordinates.mean(1, keepdims=True)
-            wider = middle + self._spread[k] * (coordinates - middle)
-            drawn[..., column] = self._scales[k].inverse(wider)
         return drawn
 
     def greedy(self, texts: Sequence[str], *, batch_size: int = 1024) -> np.ndarray:
@@ -366,6 +415,7 @@ class RLM:
             "number": asdict(self.number),
             "sizes": self.sizes,
             "spread": self._spread.tolist(),
+            "sample_spread": self._sample_spread.tolist(),
             "scales": [
                 {"knots": s.knots.tolist(), "coordinates": s.coordinates.tolist()}
                 for s in self._scales
@@ -426,6 +476,7 @@ class RLM:
                 device=device,
             )
             rlm._spread = np.array(description["spread"], dtype=np.float64)
+            rlm._sample_spread = np.array(description["sample_spread"], dtype=np.float64)
             rlm._scales = [Scale(**scale) for scale in description["scales"]]
             expected_sha256 = description["tokenizer_sha256"]
             models = description["models"]
@@ -472,16 +523,7 @@ class RLM:
 
     def _batch(self, programs: Programs) -> Batch:
         assert self._tokenizer is not None
-        arrays = (
-            *self._tokenizer.spell(programs.signatures),
-            programs.signature,
-            programs.reads,
-            programs.linear,
-            programs.output,
-            programs.used,
-            programs.live,
-        )
-        return Batch(*(torch.from_numpy(array).to(self.device) for array in arrays))
+        return Batch.of(self._tokenizer, programs, self.device)
 
     def _indices(self, objectives: Sequence[str] | None) -> list[int]:
         """Places of some objectives, or of all of them."""
@@ -515,11 +557,20 @@ class RLM:
         deviation = self._spread[list(chosen)] * _deviation(moments[..., 0], moments[..., 1])
         return moments[..., 0], deviation
 
+    def _coordinates(self, values: np.ndarray, chosen: Sequence[int] | None = None) -> np.ndarray:
+        """Coordinates of values, (..., k)."""
+        scales = self._scales if chosen is None else [self._scales[k] for k in chosen]
+        return np.stack([scale(values[..., k]) for k, scale in enumerate(scales)], axis=-1)
+
     def _columns(self, coordinates: np.ndarray, chosen: Sequence[int] | None = None) -> np.ndarray:
         """Values of coordinates, (n, k)."""
         scales = self._scales if chosen is None else [self._scales[k] for k in chosen]
         columns = [s.inverse(coordinates[:, k]) for k, s in enumerate(scales)]
         return np.stack(columns, axis=1)
+
+
+def _bar(steps: int, progress: bool) -> tqdm:
+    return tqdm(total=steps, desc="training", unit="step", disable=not progress)
 
 
 def _deviation(mean: np.ndarray, square: np.ndarray) -> np.ndarray:

@@ -61,8 +61,6 @@ class Programs:
         linear: Statements that are the sum of what they read, (n, t) bool.
         output: Statements that define an output of their block, (n, t) bool.
         used: Statements that an output depends on, (n, t) bool.
-        live: Statements whose value is not a zero such as ``x - x``, nor an operation on zeros
-            alone, (n, t) bool.
     """
 
     signatures: tuple[str, ...]
@@ -71,7 +69,6 @@ class Programs:
     linear: np.ndarray
     output: np.ndarray
     used: np.ndarray
-    live: np.ndarray
 
     def __len__(self) -> int:
         return len(self.signature)
@@ -84,7 +81,6 @@ class Programs:
             linear=self.linear[index],
             output=self.output[index],
             used=self.used[index],
-            live=self.live[index],
         )
 
 
@@ -262,7 +258,6 @@ class Tokenizer:
         reads = np.zeros((n, length, 1 + length), dtype=np.int8)
         linear = np.zeros((n, length), dtype=bool)
         output = np.zeros((n, length), dtype=bool)
-        read = np.zeros((n, length), dtype=bool)
         arrows: list[int] = []  # flat, which numpy reads much faster than tuples
         for i, blocks in enumerate(parsed):
             t = 0
@@ -282,18 +277,10 @@ class Tokenizer:
         if arrows:
             row, reader, source, count = np.array(arrows).reshape(-1, 4).T
             np.add.at(reads, (row, reader, source), count.astype(np.int8))
-            read[row, reader] = True
         used = output.copy()
         for t in range(length - 1, 0, -1):
             used[:, :t] |= used[:, t : t + 1] & (reads[:, t, 1 : t + 1] != 0)
-        constant = (signature >= 0) & ~read
-        live = np.zeros((n, 1 + length), dtype=bool)
-        live[:, 0] = True
-        for t in range(length):
-            live[:, 1 + t] = constant[:, t] | (live[:, : 1 + t] & (reads[:, t, : 1 + t] != 0)).any(
-                -1
-            )
-        return Programs(tuple(signatures), signature, reads, linear, output, used, live[:, 1:])
+        return Programs(tuple(signatures), signature, reads, linear, output, used)
 
     def sha256(self) -> str:
         """Fingerprint of everything the tokenizer knows."""

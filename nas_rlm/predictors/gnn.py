@@ -8,7 +8,7 @@ by regression, since their values are what one asks for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -20,11 +20,14 @@ from tqdm import tqdm
 
 from nas_rlm.predictors import gnn_encoders
 from nas_rlm.predictors.base import Inputs
-from nas_rlm.predictors.graphs import FIRST_KNOWN, UNKNOWN, Graphs, read_graphs
 from nas_rlm.predictors.point import PointPredictor
+from surrogate.graphs import FIRST, Graphs, views
 from surrogate.scale import Scale
+from surrogate.scorer import curve, hinge, ranking_loss, regression_loss
 from surrogate.text import Tokenizer
 
+UNKNOWN, FIRST_KNOWN = FIRST, FIRST + 1
+"""Operators of statements: one for all that training did not have, then the tokenizer's."""
 TYPICAL_NODES = 8
 """Sums over nodes are divided by this: of the size of one state, and yet sums."""
 REGRESSION = 10.0
@@ -34,6 +37,17 @@ CHUNK = 1024
 
 Examples = tuple[Graphs, Graphs, Tensor]
 """Functions, programs and what the heads see beside them, (n, s)."""
+
+
+def read_graphs(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[Graphs, Graphs]:
+    """The functions and the programs of n texts.
+
+    Raises:
+        surrogate.text.TextError: A text is not ONNX text, or not like those of training.
+    """
+    programs = tokenizer.programs(texts)
+    known, _ = tokenizer.spell(programs.signatures)
+    return views(programs, UNKNOWN + known)
 
 
 class Reader(nn.Module):
@@ -94,19 +108,6 @@ class Network(nn.Module):
         return torch.cat(scores, -1)
 
 
-def ranking_loss(scores: Tensor, labels: Tensor, penalty: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean penalty over the pairs of different labels among n, NaN where one is missing."""
-    better = labels[:, None] > labels[None]  # never so where one is NaN
-    differences = (scores[:, None] - scores[None])[better]
-    return penalty(differences).sum() / max(1, len(differences))
-
-
-def regression_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean squared error over the labels that are not NaN."""
-    known = ~labels.isnan()
-    return ((scores - labels)[known] ** 2).sum() / known.sum().clamp(min=1)
-
-
 class GNNPredictor(PointPredictor):
     """Trains a graph neural network on rankings of accuracy and on values of latencies.
 
@@ -146,8 +147,8 @@ class GNNPredictor(PointPredictor):
 
     @staticmethod
     def penalty(difference: Tensor) -> Tensor:
-        """Of a difference of scores that should be positive: a hinge with a margin of 0.1."""
-        return F.relu(0.1 - difference)
+        """Of a difference of scores that should be positive."""
+        return hinge(difference)
 
     def supplement(self, inputs: Inputs) -> Tensor:
         """What the heads see beside the graphs, (n, s); nothing, unless a subclass adds it."""
@@ -170,7 +171,7 @@ class GNNPredictor(PointPredictor):
                 examples[2].shape[1],
             )
             self._train(examples, labels, progress)
-        self._calibrate(self._scores(examples)[:, 0], values[:, 0])
+        self.curve = curve(self._scores(examples)[:, 0], values[:, 0])
 
     def _train(self, examples: Examples, labels: Tensor, progress: bool) -> None:
         batches = math.ceil(len(labels) / max(1, min(self.batch_size, len(labels) // 2)))
@@ -205,26 +206,6 @@ class GNNPredictor(PointPredictor):
         with torch.inference_mode():
             scores = [self.network(*(example[rows] for example in examples)) for rows in chunks]
         return torch.cat(scores).double().numpy()
-
-    def _calibrate(self, scores: NDArray[np.float64], labels: NDArray[np.float64]) -> None:
-        """Fit the curve from the scores of n architectures to their accuracies.
-
-        Beyond the training labels it goes on as steeply as between their quartiles, so that what
-        is ranked above all of them is predicted above all of them.
-        """
-        known = ~np.isnan(labels)
-        # Architectures with the same function have the same score, and share their labels' mean.
-        score, first, count = np.unique(
-            np.sort(scores[known]), return_index=True, return_counts=True
-        )
-        label = np.add.reduceat(np.sort(labels[known]), first) / count
-        span = np.ptp(score)
-        quartiles = [np.ptp(np.quantile(numbers, [0.25, 0.75])) for numbers in (label, score)]
-        rise = span * quartiles[0] / max(quartiles[1], 1e-12)
-        self.curve = (
-            np.concatenate([[score[0] - span], score, [score[-1] + span]]),
-            np.concatenate([[label[0] - rise], label, [label[-1] + rise]]),
-        )
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
         self.check_fitted()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +28,8 @@ class RLMPredictor(Predictor):
         objectives: Names of the k numbers, accuracy first.
         seed: Seeds every random choice.
         pool: Architectures without labels that training uses; 0 for none.
-        steps: Optimiser steps of each training; None for 300 and one more for every three labels.
+        steps: Optimiser steps of the model; None for 400 and one more for every four labels.
+        passes: Of each scorer over the labels, see `surrogate.teacher`.
         options: Other arguments of `surrogate.RLM`.
     """
 
@@ -38,19 +40,23 @@ class RLMPredictor(Predictor):
         seed: int = 0,
         pool: int = 4096,
         steps: int | None = None,
+        passes: int = 100,
         **options: Any,
     ) -> None:
         super().__init__(objectives, seed=seed)
         self.pool = pool
         self.steps = steps
+        self.passes = passes
         self.options = {"simplified": self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
 
     def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
         values = self.check_labels(inputs, values)
-        steps = self.steps or 300 + len(inputs) // 3
-        # With guesses for many texts there is nothing that early stopping would have to prevent.
-        training = TrainingConfig(steps=steps, held_out=0.0 if self.pool else 0.1)
+        steps = self.steps or 400 + len(inputs) // 4
+        # Lessons for a whole pool have no noise, so they bear fast learning and need less ranking.
+        training = TrainingConfig(steps=steps, passes=self.passes)
+        if self.pool:
+            training = replace(training, ranking=15.0, learning_rate=4e-3)
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
         self.rlm.fit(inputs.texts, values, pool=pool, progress=progress)

@@ -44,14 +44,5 @@ def tiny(labelled):
     model = RegressionLanguageModel(config).eval()
     # Untrained logits are nearly flat; sharper ones make greedy choices and branches matter.
     torch.nn.init.normal_(model.logits.weight, std=2.0)
-    programs = tokenizer.programs(labelled[0][:7])
-    arrays = (
-        *tokenizer.spell(programs.signatures),
-        programs.signature,
-        programs.reads,
-        programs.linear,
-        programs.output,
-        programs.used,
-        programs.live,
-    )
-    return model, Batch(*map(torch.from_numpy, arrays)), number
+    batch = Batch.of(tokenizer, tokenizer.programs(labelled[0][:7]), torch.device("cpu"))
+    return model, batch, number

@@ -5,24 +5,17 @@ from scipy.stats import kendalltau
 
 from nas_rlm.predictors import Inputs, get_predictor
 from nas_rlm.predictors.gnn import (
+    FIRST_KNOWN,
+    UNKNOWN,
     BRPNASPredictor,
     GATESPredictor,
     Reader,
-    ranking_loss,
-    regression_loss,
-)
-from nas_rlm.predictors.gnn_encoders import FLAN, GATES, GCN, GraphTransformer
-from nas_rlm.predictors.graphs import (
-    FIRST_KNOWN,
-    INPUT,
-    LIVE,
-    OUTPUT,
-    UNKNOWN,
-    USED,
-    Graphs,
     read_graphs,
 )
+from nas_rlm.predictors.gnn_encoders import FLAN, GATES, GCN, GraphTransformer
 from search_spaces import get_space
+from surrogate.graphs import INPUT, LIVE, OUTPUT, USED, Graphs
+from surrogate.scorer import ranking_loss, regression_loss
 from surrogate.text import Tokenizer
 
 SPACE = get_space("nasbench201")
@@ -187,13 +180,3 @@ def test_equal_functions_get_one_accuracy_and_their_own_latencies():
     predicted = predictor.fit(INPUTS, VALUES).predict(twins)
     assert predicted[0, 0] == pytest.approx(predicted[1, 0], abs=1e-4)
     assert abs(predicted[0, 1] - predicted[1, 1]) > 1e-3
-
-
-def test_scores_become_accuracies_without_losing_their_order():
-    predictor = GATESPredictor(["accuracy"])
-    scores = np.array([0.3, 0.1, 0.1, 0.9, 0.5, 0.7])
-    predictor._calibrate(scores, np.array([70.0, 10.0, 30.0, 95.0, np.nan, 90.0]))
-    at = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
-    accuracy = np.interp(at, *predictor.curve)
-    assert (np.diff(accuracy) > 0).all()
-    np.testing.assert_allclose(accuracy[[1, 2, 4, 5]], [20, 70, 90, 95])

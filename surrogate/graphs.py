@@ -1,4 +1,4 @@
-"""ONNX text as graphs for graph neural networks.
+"""Programs as graphs, in two views.
 
 A program (`surrogate.text.Programs`) is a list of statements. Its nodes are the block input, the
 statements in their order, which is topological, and the output. There are two views of it:
@@ -13,19 +13,16 @@ The graphs are so small that dense batches are several times faster than edge li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from surrogate.text import Programs, Tokenizer
+from surrogate.text import Programs
 
-INPUT, OUTPUT, UNKNOWN = 1, 2, 3
-"""Operators that are not in the tokenizer's vocabulary; 0 is padding."""
-FIRST_KNOWN = 4
-"""Operator of the tokenizer's first signature."""
+INPUT, OUTPUT, FIRST = 1, 2, 3
+"""Operators: 0 is padding, from `FIRST` on are those of statements."""
 USED, LIVE = 1, 2
 """Bits of a node's status."""
 
@@ -54,22 +51,25 @@ class Graphs:
     def __getitem__(self, rows: Tensor | slice) -> Graphs:
         return Graphs(*(tensor[rows] for tensor in vars(self).values()))
 
+    def to(self, device: torch.device) -> Graphs:
+        """The same graphs on another device."""
+        return Graphs(*(tensor.to(device) for tensor in vars(self).values()))
+
     @property
     def there(self) -> Tensor:
         """Which nodes there are, (n, m) bool."""
         return self.operator > 0
 
 
-def read_graphs(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[Graphs, Graphs]:
+def views(programs: Programs, codes: np.ndarray) -> tuple[Graphs, Graphs]:
     """The functions and the programs of n texts.
 
-    Raises:
-        surrogate.text.TextError: A text is not ONNX text, or not like those of training.
+    Args:
+        programs: The n texts, read.
+        codes: Operator of each of their s signatures, (s,), from `FIRST` on.
     """
-    programs = tokenizer.programs(texts)
     n, length = programs.signature.shape
-    known, _ = tokenizer.spell(programs.signatures)
-    codes = np.append(np.where(known > 0, known + FIRST_KNOWN - 1, UNKNOWN), 0)
+    codes = np.append(codes, 0)
     operator = np.zeros((n, length + 2), dtype=np.int64)
     operator[:, 0], operator[:, -1] = INPUT, OUTPUT
     operator[:, 1:-1] = codes[programs.signature]  # -1, no statement, is the last of the codes
