@@ -189,17 +189,9 @@ class DigitLosses:
         size = step_size(len(self.examples), self.config)
         order = draw_rows(len(self.examples), size, steps)
         drawn = self.examples[order.flatten()]
-        shape = drawn.values.shape
         visible = torch.rand(len(drawn)) >= self.config.hidden
-        values, widths = drawn.values, np.broadcast_to(self.widths, shape)
-        if self.factor is not None:
-            errors = torch.randn(shape, dtype=torch.float64).numpy() @ self.factor.T * widths
-            seen = visible.numpy()[:, None]
-            values = np.where(
-                seen, self._moved(values, errors * (1 - self.NARROW**2) ** 0.5), values
-            )
-            widths = np.where(seen, self.NARROW * widths, widths)
-        noise = torch.randn(shape, dtype=torch.float64).numpy()
+        values, widths = self._with_errors(drawn.values, visible.numpy())
+        noise = torch.randn(values.shape, dtype=torch.float64).numpy()
         targets = self._targets(values, widths, noise)
         visible = visible.to(self.device)
         for step in range(steps):
@@ -218,10 +210,19 @@ class DigitLosses:
         everything = torch.arange(len(self.scales), device=self.device)
         return self._loss(held.batch, targets, visible, everything).item()
 
-    def _moved(self, values: np.ndarray, by: np.ndarray) -> np.ndarray:
-        """Values (n, k) moved by differences of coordinates (n, k)."""
-        columns = zip(self.scales, values.T, by.T, strict=True)
-        return np.stack([s.inverse(s(value) + step) for s, value, step in columns], axis=1)
+    def _with_errors(
+        self, values: np.ndarray, visible: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels (n, k) and widths (n, k); those that are visible (n,) are drawn with errors."""
+        widths = np.broadcast_to(self.widths, values.shape)
+        if self.factor is None:
+            return values, widths
+        noise = torch.randn(values.shape, dtype=torch.float64).numpy() @ self.factor.T
+        errors = noise * widths * (1 - self.NARROW**2) ** 0.5
+        columns = zip(self.scales, values.T, errors.T, strict=True)
+        drawn = np.stack([s.inverse(s(value) + error) for s, value, error in columns], axis=1)
+        seen = visible[:, None]
+        return np.where(seen, drawn, values), np.where(seen, self.NARROW * widths, widths)
 
     def _targets(self, values: np.ndarray, widths: np.ndarray, noise: np.ndarray) -> Targets:
         targets = make_targets(values, self.number, self.scales, widths, noise)

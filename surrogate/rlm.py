@@ -172,9 +172,7 @@ class RLM:
         checkpoint: Path | None,
     ) -> None:
         """Train one model on lessons, and set its spread to what they say of their errors."""
-        teacher = Teacher(
-            self._config(), self._scales, self.members, self.training.passes, self.seed
-        )
+        teacher = Teacher(self._config(), self._scales, self.members, self.training, self.seed)
         with _bar(teacher.steps(len(rows)) + self.training.steps, progress) as bar:
             lessons = teacher.lessons(
                 features, batch, rows, values, bar=bar, checkpoint=checkpoint

@@ -21,12 +21,10 @@ from surrogate.scale import Scale
 from surrogate.scorer import ScoreLosses, Scorer, curve, scorer_training, scores
 from surrogate.training import TrainingConfig, train
 
-GUESSED_LABELS = 16.0
-"""What guesses for texts without labels weigh beside the labels, in labels."""
-GUESS_SHARE = 0.25
-"""Share of the guesses in the lessons; the rest is what the scorers expect."""
 LEAST_HELD_OUT = 10
-"""Labels that the first scorer keeps back, a tenth of all, tell something from this many on."""
+"""The first scorer keeps a tenth of the labels back, where that is so many."""
+LEAST_ERROR = 0.002
+"""In coordinates: about what the digits can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +51,32 @@ class Teacher:
         config: Of the model that is to be taught; its simplified numbers are ranked.
         scales: Of the k numbers.
         members: Scorers for each view.
-        passes: Of each over the labels.
+        training: How they are trained, and what the guesses count.
         seed: Of weights and order.
     """
 
     def __init__(
-        self, config: ModelConfig, scales: list[Scale], members: int, passes: int, seed: int
+        self,
+        config: ModelConfig,
+        scales: list[Scale],
+        members: int,
+        training: TrainingConfig,
+        seed: int,
     ) -> None:
         self.config = config
         self.scales = scales
         self.members = members
-        self.passes = passes
+        self.training = training
         self.seed = seed
         numbers = range(config.objectives)
-        ranked = [k for k in numbers if k in config.simplified]
-        regressed = [k for k in numbers if k not in config.simplified]
-        self._views = [(view, view is ranked) for view in (ranked, regressed) if view]
+        function = [k for k in numbers if k in config.simplified]
+        program = [k for k in numbers if k not in config.simplified]
+        self._views = [view for view in (function, program) if view]
 
     def steps(self, labels: int) -> int:
         """Steps that all scorers take together."""
-        return sum(
-            self.members * self._training(labels, ranked).steps for _, ranked in self._views
-        )
+        steps = [self._training(labels, view).steps for view in self._views]
+        return self.members * sum(steps)
 
     def lessons(
         self,
@@ -103,40 +105,46 @@ class Teacher:
         unseen = np.full_like(labels, np.nan)
         reader: dict[str, Tensor] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
-        for view, ranked in self._views:
+        share = self.training.guess_share
+        for view in self._views:
+            ranked = self._ranked(view)
             for member in range(self.members):
                 shown = labels[:, view].copy()
-                if member == 0 and len(held_out) >= LEAST_HELD_OUT:
-                    shown[held_out] = np.nan
+                if member == 0:
+                    many = (~np.isnan(shown)).sum(0) >= 10 * LEAST_HELD_OUT
+                    shown[np.ix_(held_out, many)] = np.nan
                 file = checkpoint and checkpoint / f"scorer{view[0]}.{member}.pt"
                 scorer = self._train(
-                    member, ranked, batch, guesses[:, view], rows, shown, bar=bar, checkpoint=file
+                    member, view, batch, guesses[:, view], rows, shown, bar=bar, checkpoint=file
                 )
                 reader |= scorer.reader.state_dict()
                 mine = scores(scorer, batch)
                 if ranked:
-                    mine = (mine - mine.mean(0)) / mine.std(0)
+                    mine = (mine - mine.mean(0)) / np.maximum(mine.std(0), 1e-12)
                 learnt[:, view] += mine / self.members
                 if member == 0:
                     made = _meant(mine, rows, shown) if ranked else mine
                     left = np.where(np.isnan(shown), labels[:, view] - made[rows], np.nan)
-                    unseen[:, view] = GUESS_SHARE * residuals[:, view] + (1 - GUESS_SHARE) * left
+                    unseen[:, view] = share * residuals[:, view] + (1 - share) * left
             if ranked:
                 learnt[:, view] = _meant(learnt[:, view], rows, labels[:, view])
         return Lessons(
-            GUESS_SHARE * guesses + (1 - GUESS_SHARE) * learnt,
+            share * guesses + (1 - share) * learnt,
             _errors(residuals, unseen),
             _correlation(residuals),
             reader,
         )
 
-    def _training(self, labels: int, ranked: bool) -> TrainingConfig:
-        return scorer_training(labels, self.passes, ranked)
+    def _ranked(self, view: list[int]) -> bool:
+        return self.training.rank and view[0] in self.config.simplified
+
+    def _training(self, labels: int, view: list[int]) -> TrainingConfig:
+        return scorer_training(labels, self.training.passes, self._ranked(view))
 
     def _train(
         self,
         member: int,
-        ranked: bool,
+        view: list[int],
         batch: Batch,
         guesses: np.ndarray,
         rows: np.ndarray,
@@ -145,11 +153,9 @@ class Teacher:
         bar: tqdm | None,
         checkpoint: Path | None,
     ) -> Scorer:
-        count = labels.shape[1]
-        sizes = replace(
-            self.config, objectives=count, simplified=tuple(range(count)) if ranked else ()
-        )
-        config = self._training(len(rows), ranked)
+        simplified = tuple(i for i, k in enumerate(view) if k in self.config.simplified)
+        sizes = replace(self.config, objectives=len(view), simplified=simplified)
+        config = self._training(len(rows), view)
         # The user's own random state is left as it was.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * self.seed + 1 + member)
@@ -160,8 +166,8 @@ class Teacher:
                 guesses,
                 rows,
                 labels,
-                weight=min(1.0, GUESSED_LABELS / len(rows)),
-                ranked=ranked,
+                weight=min(1.0, self.training.guessed_labels / len(rows)),
+                ranked=self._ranked(view),
                 batch_size=config.batch_size,
             )
             train(scorer, losses, config, bar=bar, checkpoint=checkpoint)
@@ -179,18 +185,19 @@ def _errors(residuals: np.ndarray, unseen: np.ndarray) -> np.ndarray:
 
     Args:
         residuals: Of the guesses, each label left out, (n, k).
-        unseen: Of lessons that had not seen the label, (n, k), NaN where there is none; they
-            count once there are more of them than `LEAST_HELD_OUT`.
+        unseen: Of lessons that had not seen the label, (n, k), NaN where there is none. The more
+            of them, the more they count; all guesses together count as `LEAST_HELD_OUT`.
     """
     count = (~np.isnan(unseen)).sum(0)
     squares = LEAST_HELD_OUT * np.nanmean(residuals**2, axis=0) + np.nansum(unseen**2, axis=0)
-    return np.sqrt(squares / (LEAST_HELD_OUT + count))
+    return np.maximum(np.sqrt(squares / (LEAST_HELD_OUT + count)), LEAST_ERROR)
 
 
 def _correlation(residuals: np.ndarray) -> np.ndarray:
     """Correlation of errors (n, k), NaN where missing; small where few have two of them."""
     known = ~np.isnan(residuals)
-    scaled = np.where(known, residuals / np.sqrt(np.nanmean(residuals**2, axis=0)), 0.0)
+    deviations = np.maximum(np.sqrt(np.nanmean(residuals**2, axis=0)), LEAST_ERROR)
+    scaled = np.where(known, residuals / deviations, 0.0)
     together = known.T.astype(float) @ known
     correlation = scaled.T @ scaled / (together + LEAST_HELD_OUT)
     values, vectors = np.linalg.eigh(correlation * ~np.eye(len(correlation), dtype=bool))

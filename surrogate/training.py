@@ -22,7 +22,12 @@ class TrainingConfig:
 
     Args:
         steps: Optimiser steps at most.
-        passes: Of each scorer over the labels, where there is a pool (`surrogate.teacher`).
+        passes: Of each scorer over the labels. This and the next three matter where there is a
+            pool, see `surrogate.teacher`.
+        rank: Scorers learn the order of simplified numbers rather than their values.
+        guessed_labels: What the guesses for texts without labels weigh beside the labels in the
+            scorers' training, in labels.
+        guess_share: Share of the guesses in the lessons; the rest is what the scorers expect.
         batch_size: Texts per step.
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
         weight_decay: Of AdamW.
@@ -39,6 +44,9 @@ class TrainingConfig:
 
     steps: int = 500
     passes: int = 100
+    rank: bool = True
+    guessed_labels: float = 16.0
+    guess_share: float = 0.25
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.01

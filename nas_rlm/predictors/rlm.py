@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -28,8 +28,9 @@ class RLMPredictor(Predictor):
         objectives: Names of the k numbers, accuracy first.
         seed: Seeds every random choice.
         pool: Architectures without labels that training uses; 0 for none.
-        steps: Optimiser steps of the model; None for 400 and one more for every four labels.
-        passes: Of each scorer over the labels, see `surrogate.teacher`.
+        training: Fields of `surrogate.TrainingConfig` that differ from what is best for the
+            number of labels.
+        zero_cost: Let training see zero-cost scores of the pool.
         options: Other arguments of `surrogate.RLM`.
     """
 
@@ -39,24 +40,24 @@ class RLMPredictor(Predictor):
         *,
         seed: int = 0,
         pool: int = 4096,
-        steps: int | None = None,
-        passes: int = 100,
+        training: Mapping[str, Any] = MappingProxyType({}),
+        zero_cost: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(objectives, seed=seed)
         self.pool = pool
-        self.steps = steps
-        self.passes = passes
+        self.training = dict(training)
+        self.zero_cost = zero_cost
         self.options = {"simplified": self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
 
     def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
         values = self.check_labels(inputs, values)
-        steps = self.steps or 400 + len(inputs) // 4
-        # Lessons for a whole pool have no noise, so they bear fast learning and need less ranking.
-        training = TrainingConfig(steps=steps, passes=self.passes)
+        best: dict[str, Any] = {"steps": 300 + len(inputs) // 3}
         if self.pool:
-            training = replace(training, ranking=15.0, learning_rate=4e-3)
+            # Lessons have no noise, so they bear fast learning and need less ranking than labels.
+            best = {"steps": 400 + len(inputs) // 4, "ranking": 15.0, "learning_rate": 4e-3}
+        training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
         self.rlm.fit(inputs.texts, values, pool=pool, progress=progress)
@@ -73,6 +74,8 @@ class RLMPredictor(Predictor):
         others = sample_space(space, self.pool, np.random.default_rng(self.seed))
         by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
         by_text.update((space.onnx_text(other), other) for other in others)
+        if not self.zero_cost:
+            return Pool(list(by_text), np.empty((len(by_text), 0)))
         hints = zero_cost.scores(space, list(by_text.values()))
         trend = [zero_cost.SCORES.index(name) for name in TREND]
         return Pool(list(by_text), hints, trend)

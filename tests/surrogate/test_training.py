@@ -111,3 +111,21 @@ def test_an_interrupted_training_ends_where_an_unbroken_one_does(
 def test_held_out_labels_stop_training(tiny, values):
     _, history = run(tiny, values, held_out=2, steps=600, patience=1, learning_rate=0.02)
     assert history[-1]["step"] < 600
+
+
+def test_visible_labels_are_drawn_with_errors_that_go_together(tiny):
+    model, _, number = tiny
+    correlation, widths = np.array([[1.0, 0.8], [0.8, 1.0]]), np.array([0.03, 0.01])
+    examples = Examples(tiny[1], np.zeros((7, 2)))
+    losses = DigitLosses(model, examples, number, SCALES, widths, TrainingConfig(), correlation)
+    values = np.tile([87.0, 12.0], (4000, 1))
+    visible = np.arange(4000) < 3000
+    torch.manual_seed(0)
+    drawn, drawn_widths = losses._with_errors(values, visible)
+    np.testing.assert_allclose(drawn[3000:], values[3000:])
+    np.testing.assert_allclose(drawn_widths[3000:], np.tile(widths, (1000, 1)))
+    errors = np.stack([s(drawn[:, k]) - s(values[:, k]) for k, s in enumerate(SCALES)], 1)[:3000]
+    assert np.corrcoef(errors.T)[0, 1] == pytest.approx(0.8, abs=0.03)
+    # What is drawn and what is left to the soft target make up the width.
+    whole = np.sqrt(errors.var(0) + drawn_widths[0] ** 2)
+    np.testing.assert_allclose(whole, widths, rtol=0.05)

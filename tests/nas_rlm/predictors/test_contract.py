@@ -17,7 +17,7 @@ from nas_rlm.predictors import PREDICTORS, Inputs, Predictor, get_predictor
 OBJECTIVES = ("accuracy", "latency_ms")
 GRAPHS = {"epochs": 15, "width": 16, "learning_rate": 0.02, "folds": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "rlm": {"members": 1, "steps": 40, "passes": 5, "pool": 64},
+    "rlm": {"members": 1, "training": {"steps": 40, "passes": 5}, "pool": 64},
     "ridge": {"folds": 2},
     "ridge_pairs": {"folds": 2},
     "forest": {"folds": 2},

@@ -1,0 +1,195 @@
+"""What each ingredient of the RLM is worth, and the questions of the paper it comes from.
+
+Run ``python -m experiments.ablation [TABLE]``, where TABLE is ``nasbench201.csv.gz``, or set
+``NAS_RLM_DATA``. Each variant trains on the same architectures as in the comparison and is tested
+on all the others. Writes ``ablation.json`` and ``ablation.md`` in ``experiments/results``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from experiments.records import RESULTS, Record, provenance, run_cells
+from nas_rlm.benchmarks import nasbench201
+from nas_rlm.files import write_text
+from nas_rlm.markdown import markdown_table, mean_interval
+from nas_rlm.metrics import kendall_tau, spearman_rho
+from nas_rlm.predictors import Inputs
+from nas_rlm.predictors.rlm import RLMPredictor
+from surrogate.model import Batch, ModelConfig
+from surrogate.scorer import ScoreLosses, Scorer, scorer_training, scores
+from surrogate.text import Tokenizer
+from surrogate.training import TrainingConfig, train
+
+DATASET = "cifar10_test_acc"
+DEVICES = ("pixel3", "eyeriss", "cpu", "gpu")
+LABELS = 78
+SEEDS = 5
+
+Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Make = Callable[[Sequence[str], int], "RLMPredictor | ScalarHead"]
+"""Names of the numbers and seed to what is measured."""
+
+
+class ScalarHead:
+    """The RLM's encoder with a plain head for accuracy, trained by squared error.
+
+    Args:
+        transform: Of the labels, (n,), increasing, so that it does not matter to ranks.
+        seed: Of weights and order.
+    """
+
+    def __init__(self, transform: Transform, seed: int) -> None:
+        self.transform = transform
+        self.seed = seed
+
+    def fit(self, inputs: Inputs, values: NDArray[np.float64]) -> Self:
+        self.tokenizer = Tokenizer.fit(inputs.texts)
+        labels = self.transform(values[:, :1])
+        config = ModelConfig(
+            vocabulary=len(self.tokenizer.vocabulary),
+            signatures=len(self.tokenizer.signatures),
+            number_vocabulary=1,
+            number_length=1,
+            objectives=1,
+            simplified=(0,),
+        )
+        torch.manual_seed(self.seed)
+        self.scorer = Scorer(config)
+        training = scorer_training(len(labels), TrainingConfig().passes, ranked=False)
+        losses = ScoreLosses(
+            self.scorer,
+            self._batch(inputs),
+            labels,
+            np.arange(len(labels)),
+            labels,
+            weight=0.0,
+            ranked=False,
+            batch_size=training.batch_size,
+        )
+        train(self.scorer, losses, training)
+        return self
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Scores, (n, 1)."""
+        return scores(self.scorer, self._batch(inputs))
+
+    def _batch(self, inputs: Inputs) -> Batch:
+        programs = self.tokenizer.programs(inputs.texts)
+        return Batch.of(self.tokenizer, programs, torch.device("cpu"))
+
+
+def normalised(labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With mean 0 and standard deviation 1."""
+    return (labels - labels.mean()) / labels.std()
+
+
+def _rho(device: int, record: Record) -> float:
+    return float(record["rho"][device])
+
+
+def _rlm(**options: Any) -> Make:
+    return lambda names, seed: RLMPredictor(names, seed=seed, **options)
+
+
+def _trained(**fields: Any) -> Make:
+    return _rlm(training=fields)
+
+
+def _head(transform: Transform) -> Make:
+    return lambda names, seed: ScalarHead(transform, seed)
+
+
+INGREDIENTS: dict[str, Make] = {
+    "RLM": _rlm(),
+    "no pool: three models learn the labels": _rlm(pool=0),
+    "no zero-cost scores": _rlm(zero_cost=False),
+    "lessons: the guesses alone": _trained(guess_share=1.0),
+    "lessons: the scorers alone": _trained(guess_share=0.0),
+    "scorers see no guesses": _trained(guessed_labels=0.0),
+    "one scorer instead of three": _rlm(members=1),
+    "scorers of accuracy do not rank": _trained(rank=False),
+    "accuracy reads dead statements too": _rlm(simplified=()),
+    "digits are not ranked": _trained(ranking=0.0),
+    "numbers never see one another": _trained(hidden=1.0),
+    "numbers always see one another": _trained(hidden=0.0),
+}
+HEADS: dict[str, Make] = {
+    "digits": _rlm(pool=0, members=1),
+    "digits without ranking loss": _rlm(pool=0, members=1, training={"ranking": 0.0}),
+    "squared error": _head(lambda labels: labels),
+    "squared error, normalised": _head(normalised),
+    "squared error, logarithm": _head(lambda labels: normalised(np.log(labels))),
+}
+"""On the labels alone, one model of the same encoder each."""
+VARIANTS = {**INGREDIENTS, **HEADS}
+
+
+def main(table: str | None, labels: int, seeds: int) -> None:
+    """Measure what is missing and write the tables."""
+    benchmark = nasbench201(DATASET, DEVICES, table)
+    inputs = Inputs(benchmark.space, benchmark.architectures)
+    names = [objective.name for objective in benchmark.objectives]
+
+    def measure(variant: str, labels: int, seed: int) -> Record:
+        order = np.random.default_rng(seed).permutation(len(inputs))
+        some, rest = order[:labels], order[labels:]
+        start = time.perf_counter()
+        predictor = VARIANTS[variant](names, seed)
+        predictor.fit(inputs[some], benchmark.values[some])
+        seconds = time.perf_counter() - start
+        pairs = zip(predictor.predict(inputs[rest]).T, benchmark.values[rest].T, strict=False)
+        (accuracy, actual), *latencies = pairs
+        return {
+            "tau": kendall_tau(accuracy, actual),
+            "rho": [spearman_rho(*pair) for pair in latencies],
+            "seconds": seconds,
+        }
+
+    cells = [
+        {"variant": variant, "labels": labels, "seed": seed}
+        for seed in range(seeds)
+        for variant in VARIANTS
+    ]
+    about = provenance("python -m experiments.ablation", benchmark.provenance)
+    records = run_cells("ablation", about, cells, measure)
+
+    def mean(variant: str, figure: Callable[[Record], float]) -> str:
+        mine = [record for record in records if record["variant"] == variant]
+        return mean_interval(figure(record) for record in mine)
+
+    header = ["variant", "tau", *(o.label.removesuffix(" (ms)") for o in benchmark.objectives[1:])]
+    rows = [
+        [
+            variant,
+            mean(variant, lambda record: record["tau"]),
+            *(mean(variant, partial(_rho, k)) for k in range(len(DEVICES))),
+        ]
+        for variant in INGREDIENTS
+    ]
+    heads = [[variant, mean(variant, lambda record: record["tau"])] for variant in HEADS]
+    text = (
+        f"{labels} labels, {seeds} seeds, mean and 95 % interval: tau of CIFAR-10 test accuracy "
+        "and rho of latencies on all other architectures, with one ingredient changed at a "
+        f"time.\n\n{markdown_table(header, rows)}\nThe same encoder, one model, labels alone: "
+        f"what writes the number.\n\n{markdown_table(['head', 'tau'], heads)}"
+    )
+    write_text(RESULTS / "ablation.md", text)
+    print(text)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", nargs="?")
+    parser.add_argument("--labels", type=int, default=LABELS)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    arguments = parser.parse_args()
+    main(arguments.table, arguments.labels, arguments.seeds)

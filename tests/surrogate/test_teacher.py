@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from surrogate import RLM, Pool, TrainingConfig
+from surrogate.teacher import _correlation, _errors
+
+
+@pytest.fixture
+def pool(labelled):
+    """The texts of the fixture, each once, their labels, and a hint that goes with the first."""
+    rows = np.unique(labelled[0], return_index=True)[1]
+    values = labelled[1][rows]
+    hint = values[:, :1] + np.random.default_rng(0).normal(0, 3, (len(rows), 1))
+    return Pool([labelled[0][row] for row in rows], hint, [0]), values
+
+
+def fit(pool, values, labels, checkpoint=None, **fields):
+    rlm = RLM(
+        ["first", "second"],
+        simplified=["first"],
+        members=2,
+        training=TrainingConfig(**{"steps": 150, "passes": 40, "learning_rate": 4e-3, **fields}),
+    )
+    texts = pool.texts[: len(labels)]
+    return rlm.fit(texts, labels, pool=pool, progress=False, checkpoint=checkpoint)
+
+
+def test_ten_labels_and_a_pool_teach_the_rest(pool):
+    texts, values = pool[0].texts, pool[1]
+    rlm = fit(*pool, values[:10])
+    predicted = rlm.predict(texts[10:])
+    for k in range(2):
+        assert spearmanr(predicted[:, k], values[10:, k])[0] > 0.8
+    mean, deviation = rlm.predict(texts, return_std=True)
+    drawn = rlm.sample(texts, 64, seed=1)
+    inside = np.abs(np.median(drawn, axis=1) - mean) < 2 * deviation
+    assert inside.mean() > 0.9
+    ratio = drawn.std(1).mean(0) / deviation.mean(0)
+    assert (ratio > 0.4).all() and (ratio < 2.5).all()
+
+
+def test_missing_labels_are_no_labels(pool):
+    values = pool[1][:12].copy()
+    values[:6, 1] = np.nan
+    rlm = fit(*pool, values, steps=20, passes=3)
+    assert np.isfinite(rlm.predict(pool[0].texts)).all()
+
+
+def test_an_interrupted_teacher_goes_on(pool, tmp_path, monkeypatch):
+    from surrogate import training
+
+    labels = pool[1][:10]
+    sizes = {"steps": 12, "passes": 6, "evaluations": 3}
+    whole = fit(*pool, labels, **sizes).predict(pool[0].texts)
+    save, saved = training._State.save, []
+
+    def save_then_stop(self, file):
+        save(self, file)
+        saved.append(file.name)
+        if len(saved) == 14:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._State, "save", save_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(*pool, labels, tmp_path / "fit", **sizes)
+    assert saved[-1] == "scorer0.1.pt"
+    monkeypatch.setattr(training._State, "save", save)
+    again = fit(*pool, labels, tmp_path / "fit", **sizes).predict(pool[0].texts)
+    np.testing.assert_array_equal(whole, again)
+    assert not (tmp_path / "fit").exists()
+
+
+def test_errors_are_those_of_unseen_labels_where_there_are_many():
+    residuals = np.full((400, 2), 0.1)
+    nothing = np.full((400, 2), np.nan)
+    np.testing.assert_allclose(_errors(residuals, nothing), 0.1)
+    unseen = nothing.copy()
+    unseen[:40, 0] = 0.03
+    first, second = _errors(residuals, unseen)
+    assert 0.03 < first < 0.06
+    assert second == pytest.approx(0.1)
+
+
+def test_correlations_are_found_shrunk_and_always_possible():
+    rng = np.random.default_rng(0)
+    both = rng.normal(size=(500, 1))
+    residuals = 0.1 * np.hstack([both, both + 0.3 * rng.normal(size=(500, 1)), -both])
+    found = _correlation(residuals)
+    assert 0.85 < found[0, 1] < 1
+    assert found[0, 2] < -0.85
+    assert abs(_correlation(residuals[:5])[0, 1]) < 0.5
+    # Pairs that never meet, and some that contradict one another.
+    residuals[:200, 0] = residuals[200:, 2] = np.nan
+    found = _correlation(residuals)
+    np.testing.assert_allclose(np.diag(found), 1)
+    np.linalg.cholesky(found)
