@@ -42,6 +42,13 @@ PREDICTORS: Mapping[str, Entry] = {
     "mlp": Entry("nas_rlm.predictors.mlp", "MLPPredictor", "MLP", "#6A3D9A"),
     "gates": Entry("nas_rlm.predictors.gnn", "GATESPredictor", "GATES", "#0072B2"),
     "flan": Entry("nas_rlm.predictors.gnn", "FLANPredictor", "FLAN", "#56B4E9"),
+    "flan_zero_cost": Entry(
+        "nas_rlm.predictors.gnn",
+        "FLANPredictor",
+        "FLAN with zero-cost",
+        "#003F8A",
+        {"zero_cost": True},
+    ),
     "brpnas": Entry("nas_rlm.predictors.gnn", "BRPNASPredictor", "BRP-NAS", "#009E73"),
     "graph_transformer": Entry(
         "nas_rlm.predictors.gnn", "GraphTransformerPredictor", "Graph transformer", "#004D40"

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.stats import norm
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from nas_rlm.predictors import gnn_encoders
 from nas_rlm.predictors.base import Inputs
 from nas_rlm.predictors.point import PointPredictor
+from nas_rlm.zero_cost import scores as zero_cost_scores
 from surrogate.graphs import FIRST, Graphs, views
 from surrogate.scale import Scale
 from surrogate.scorer import curve, hinge, ranking_loss, regression_loss
@@ -36,7 +38,7 @@ CHUNK = 1024
 """Graphs that are predicted together."""
 
 Examples = tuple[Graphs, Graphs, Tensor]
-"""Functions, programs and what the heads see beside them, (n, s)."""
+"""Functions, programs and the zero-cost scores that the heads see beside them, (n, s)."""
 
 
 def read_graphs(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[Graphs, Graphs]:
@@ -123,6 +125,8 @@ class GNNPredictor(PointPredictor):
         batch_size: Examples per step, at most half of them.
         width: Of the states.
         learning_rate: Peak of AdamW's, after a warm-up and before a cosine to zero.
+        zero_cost: Let the heads see zero-cost scores beside the graphs, as the best variants of
+            FLAN do: their ranks among the training examples.
     """
 
     encoder: ClassVar[type[nn.Module]]
@@ -138,27 +142,26 @@ class GNNPredictor(PointPredictor):
         batch_size: int = 64,
         width: int = 48,
         learning_rate: float = 4e-3,
+        zero_cost: bool = False,
     ) -> None:
         super().__init__(objectives, seed=seed, folds=folds)
         self.epochs = epochs
         self.batch_size = batch_size
         self.width = width
         self.learning_rate = learning_rate
+        self.zero_cost = zero_cost
 
     @staticmethod
     def penalty(difference: Tensor) -> Tensor:
         """Of a difference of scores that should be positive."""
         return hinge(difference)
 
-    def supplement(self, inputs: Inputs) -> Tensor:
-        """What the heads see beside the graphs, (n, s); nothing, unless a subclass adds it."""
-        return torch.empty(len(inputs), 0)
-
     def _fit(self, inputs: Inputs, values: NDArray[np.float64], progress: bool) -> None:
         self.tokenizer = Tokenizer.fit(inputs.texts)
         self.scales = [_scale(column[~np.isnan(column)]) for column in values.T]
         columns = [scale(column) for scale, column in zip(self.scales, values.T, strict=True)]
         labels = torch.from_numpy(np.stack(columns, 1)).float()
+        self.reference = np.sort(self._hints(inputs), axis=0)
         examples = self._examples_of(inputs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -198,7 +201,19 @@ class GNNPredictor(PointPredictor):
                 schedule.step()
 
     def _examples_of(self, inputs: Inputs) -> Examples:
-        return *read_graphs(inputs.texts, self.tokenizer), self.supplement(inputs)
+        ranks = [
+            (np.searchsorted(known, hint, "left") + np.searchsorted(known, hint, "right") + 1) / 2
+            for known, hint in zip(self.reference.T, self._hints(inputs).T, strict=True)
+        ]
+        normal = norm.ppf(np.reshape(ranks, (-1, len(inputs))).T / (len(self.reference) + 1))
+        return *read_graphs(inputs.texts, self.tokenizer), torch.from_numpy(normal).float()
+
+    def _hints(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Zero-cost scores, (n, s), undefined ones lowest; none if they are not to be seen."""
+        if not self.zero_cost:
+            return np.empty((len(inputs), 0))
+        table = zero_cost_scores(inputs.space, inputs.architectures)
+        return np.where(np.isfinite(table), table, -np.inf)
 
     def _scores(self, examples: Examples) -> NDArray[np.float64]:
         """Scores, (n, k)."""

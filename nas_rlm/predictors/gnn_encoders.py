@@ -78,7 +78,7 @@ class FLAN(nn.Module):
     Source: Akhauri and Abdelfattah, "Encodings for Prediction-based Neural Architecture Search",
     ICML 2024, arXiv 2403.02484.
 
-    Departures: no unsupervised or zero-cost encodings beside the graph; operations are not
+    Departures: no unsupervised encodings beside the graph; operations are not
     refined by a backward pass; four layers, and widths fit for a CPU.
     """
 

@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mlp": {"members": 2, "steps": 100, "folds": 2},
     "gates": GRAPHS,
     "flan": GRAPHS,
+    "flan_zero_cost": GRAPHS,
     "brpnas": GRAPHS,
     "graph_transformer": GRAPHS,
 }
