@@ -6,12 +6,13 @@ What a subcommand needs is imported when it runs, so that ``--help`` and ``text`
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas_rlm.config import SearchConfig
 from nas_rlm.grids import GRIDS
@@ -92,30 +93,31 @@ def _plot(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from nas_rlm.methods import new_rlm
-    from nas_rlm.report import Predictions
+    from nas_rlm.metrics import kendall_tau, spearman_rho
+    from nas_rlm.predictors import Inputs
+    from nas_rlm.predictors.rlm import RLMPredictor
 
     _check_model_folder(arguments.out)
     space, architectures, names, values = _labels(arguments)
     training, held_back = _split(len(architectures), arguments.labels, arguments.seed)
-    texts = [space.onnx_text(architecture) for architecture in architectures]
-    model = new_rlm(
-        names,
-        arguments.seed,
-        members=arguments.members,
-        training_steps=arguments.training_steps,
-    )
-    progress = not arguments.quiet
-    model.fit([texts[row] for row in training], values[training], progress=progress)
-    model.save(arguments.out)
+    inputs = Inputs(space, architectures)
+    options: dict[str, Any] = {}
+    if arguments.members is not None:
+        options["members"] = arguments.members
+    if arguments.training_steps is not None:
+        steps = arguments.training_steps
+        options["training"] = {"steps": steps, "passes": math.ceil(steps / 4)}
+    predictor = RLMPredictor(names, seed=arguments.seed, **options)
+    predictor.fit(inputs[training], values[training], progress=not arguments.quiet)
+    predictor.rlm.save(arguments.out)
     print(f"{arguments.out}: trained on {len(training):,} architectures")
     if len(held_back) > 1:
-        predicted = np.asarray(model.predict([texts[row] for row in held_back]))
-        scores = Predictions(held_back, predicted, values[held_back])
+        predicted = predictor.predict(inputs[held_back])
         print(f"rank correlations on the other {len(held_back):,}:")
         width = max(map(len, names))
-        for name, tau, rho in zip(names, scores.kendall_tau(), scores.spearman_rho(), strict=True):
-            print(f"  {name:{width}}  tau {tau:.3f}  rho {rho:.3f}")
+        for name, ours, true in zip(names, predicted.T, values[held_back].T, strict=True):
+            pair = ours[~np.isnan(true)], true[~np.isnan(true)]
+            print(f"  {name:{width}}  tau {kendall_tau(*pair):.3f}  rho {spearman_rho(*pair):.3f}")
 
 
 def _labels(
@@ -126,8 +128,11 @@ def _labels(
         benchmark = _benchmark(arguments)
         names = [objective.column for objective in benchmark.objectives]
         return benchmark.space, benchmark.architectures, names, benchmark.values
+    from nas_rlm.cells import Measurements
+
     space, table = _table(arguments)
-    return space, table.architectures, list(table.columns), table.values
+    data = Measurements.from_table(table, space)
+    return space, data.architectures, list(table.columns), data.values
 
 
 def _benchmark(arguments: argparse.Namespace) -> Benchmark:
@@ -138,7 +143,7 @@ def _benchmark(arguments: argparse.Namespace) -> Benchmark:
     return nasbench201(arguments.dataset, arguments.devices, arguments.data)
 
 
-def _table(arguments: argparse.Namespace, *, missing: bool = False) -> tuple[SearchSpace, Table]:
+def _table(arguments: argparse.Namespace) -> tuple[SearchSpace, Table]:
     from nas_rlm.tables import read_columns, read_table
     from search_spaces import get_space
 
@@ -152,7 +157,7 @@ def _table(arguments: argparse.Namespace, *, missing: bool = False) -> tuple[Sea
         arguments.objectives,
         architecture_column=arguments.arch_column,
         complete=False,
-        missing=missing,
+        missing=True,
     )
     return space, table
 
@@ -193,7 +198,7 @@ def _compare(arguments: argparse.Namespace) -> None:
             raise ValueError("--minimize names columns of a TABLE: give one")
         data = _benchmark(arguments)
     else:
-        space, table = _table(arguments, missing=True)
+        space, table = _table(arguments)
         data = Measurements.from_table(table, space, arguments.minimize)
     grid = GRIDS[arguments.preset]
     labels = arguments.labels

@@ -21,8 +21,9 @@ TREND = ("parameters", "synflow", "jacov", "nwot")
 class RLMPredictor(Predictor):
     """Reads the ONNX text, writes the numbers; see `surrogate.RLM`.
 
-    Accuracy depends on what the network computes, so that dead operations are not read for it.
-    Architectures of the space without labels, with their zero-cost scores, help training.
+    Accuracy depends on what the network computes, so that dead operations are not read for it; a
+    first objective that is called a latency is read as one. Architectures of the space without
+    labels, with their zero-cost scores, help training.
 
     Args:
         objectives: Names of the k numbers, accuracy first.
@@ -48,7 +49,7 @@ class RLMPredictor(Predictor):
         self.pool = pool
         self.training = dict(training)
         self.zero_cost = zero_cost
-        self.options = {"simplified": self.objectives[:1], **options}
+        self.options = {"simplified": () if self._costs_only() else self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
 
     def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
@@ -69,6 +70,9 @@ class RLMPredictor(Predictor):
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         return self.rlm.sample(inputs.texts, samples, seed=seed)
 
+    def _costs_only(self) -> bool:
+        return "latency" in self.objectives[0].lower()
+
     def _make_pool(self, inputs: Inputs) -> Pool:
         space = inputs.space
         others = sample_space(space, self.pool, np.random.default_rng(self.seed))
@@ -77,7 +81,7 @@ class RLMPredictor(Predictor):
         if not self.zero_cost:
             return Pool(list(by_text), np.empty((len(by_text), 0)))
         hints = zero_cost.scores(space, list(by_text.values()))
-        trend = [zero_cost.SCORES.index(name) for name in TREND]
+        trend = [] if self._costs_only() else [zero_cost.SCORES.index(name) for name in TREND]
         return Pool(list(by_text), hints, trend)
 
 

@@ -153,6 +153,23 @@ def test_train_reports_on_the_rows_held_back(
     assert "other" not in capsys.readouterr().out, "none are left"
 
 
+def test_train_takes_empty_cells(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = table.read_text().splitlines()
+    columns = lines[0].split(",")
+    place = columns.index("toaster_latency_ms")
+    for row in range(1, 41):
+        cells = lines[row].split(",")
+        cells[place] = ""
+        lines[row] = ",".join(cells)
+    holes = tmp_path / "holes.csv"
+    holes.write_text("\n".join(lines) + "\n")
+    command = ["train", str(holes), "--objectives", "acc,toaster_latency_ms", *TINY]
+    assert main([*command, "--labels", "60", "--out", str(tmp_path / "model")]) == 0
+    assert "toaster_latency_ms  tau" in capsys.readouterr().out
+
+
 def test_predict_on_the_screen(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(model), ARCHITECTURE]) == 0
     head, row = capsys.readouterr().out.splitlines()
