@@ -116,6 +116,32 @@ def comparison_table(records: Records, metrics: Sequence[Metric]) -> str:
     return markdown_table(header, rows)
 
 
+def budget_table(
+    records: Records, metric: Metric, further: Mapping[str, Mapping[int, str]] | None = None
+) -> str:
+    """A Markdown table with a row for each predictor and a column for each number of labels.
+
+    Args:
+        records: The figures of cells, in the order of the rows.
+        metric: What the cells show.
+        further: More rows, title to what stands at some numbers of labels.
+    """
+    groups = _groups(records)
+    cells = dict(zip(groups, _marked(groups, metric), strict=True))
+    budgets = sorted({labels for labels, _ in groups})
+    rows: dict[str, Mapping[int, str]] = {
+        PREDICTORS[predictor].title: {
+            n: cells[n, predictor] for n in budgets if (n, predictor) in cells
+        }
+        for predictor in dict.fromkeys(predictor for _, predictor in groups)
+    }
+    body = [
+        [title, *(row.get(labels, "") for labels in budgets)]
+        for title, row in {**rows, **(further or {})}.items()
+    ]
+    return markdown_table([metric.title, *(f"{labels:,}" for labels in budgets)], body)
+
+
 def _groups(records: Records) -> dict[tuple[int, str], list[Record]]:
     """The records of each number of labels and predictor."""
     groups: dict[tuple[int, str], list[Record]] = {}
