@@ -4,7 +4,8 @@ Run ``python -m experiments.comparison [TABLE]``, where TABLE is ``nasbench201.c
 ``NAS_RLM_DATA``. Each cell trains on n random architectures and is tested on all the others, whose
 labels nothing else sees; reported are seeds from 0 on, settings were chosen on seeds from 100 on.
 Cells are kept in ``--work`` as they are measured. Writes ``comparison.json``, ``comparison.md``
-and ``comparison_latencies.md`` in ``experiments/results``; with ``--name`` those of that name.
+and ``comparison_latencies.md`` in ``experiments/results``; with ``--name`` those of that name,
+and with ``--uncertainty`` one more, on samples.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from experiments.records import RESULTS, provenance
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.cells import key
 from nas_rlm.compare import compare
-from nas_rlm.comparison_report import Metric, accuracy_metric, budget_table, recorded
+from nas_rlm.comparison_report import Metric, accuracy_metric, budget_table, recorded, uncertainty
 from nas_rlm.files import write_json, write_text
 
 DEVICES = ("pixel3", "eyeriss", "cpu", "gpu")
@@ -46,7 +47,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Measure what is missing and write the tables."""
     benchmark = nasbench201(arguments.dataset, DEVICES, arguments.table)
     grid = arguments.predictors, arguments.labels, range(arguments.seeds)
-    result = compare(benchmark, *grid, arguments.work, jobs=arguments.jobs)
+    options = {"jobs": arguments.jobs, "uncertainty": arguments.uncertainty}
+    result = compare(benchmark, *grid, arguments.work, **options)
     if result.failures:
         failed = len(result.failures)
         raise SystemExit(f"{failed} cells failed, see {arguments.work / 'summary.md'}")
@@ -76,6 +78,9 @@ def main(arguments: argparse.Namespace) -> None:
         for o in benchmark.objectives[1:]
     ]
     write_text(RESULTS / f"{name}_latencies.md", "\n".join(latencies))
+    if arguments.uncertainty:
+        text = uncertainty(benchmark.objectives, result.records)
+        write_text(RESULTS / f"{name}_uncertainty.md", text.replace("## ", "### "))
 
 
 if __name__ == "__main__":
@@ -88,4 +93,5 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path("runs/comparison"))
     parser.add_argument("--name", default="comparison", help="of the results files")
     parser.add_argument("--jobs", type=int, default=None)
+    parser.add_argument("--uncertainty", action="store_true", help="judge samples too")
     main(parser.parse_args())

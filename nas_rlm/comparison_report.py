@@ -65,7 +65,7 @@ def write_report(
         _objectives(objectives, description),
         _ranking(objectives, records),
         _harder(objectives, records),
-        _uncertainty(objectives, records),
+        uncertainty(objectives, records),
         _provenance(description, records),
         _plots([plot.relative_to(folder) for plot in plots]),
     ]
@@ -298,7 +298,8 @@ def _harder(objectives: Sequence[Objective], records: Records) -> str:
     )
 
 
-def _uncertainty(objectives: Sequence[Objective], records: Records) -> str:
+def uncertainty(objectives: Sequence[Objective], records: Records) -> str:
+    """Tables of how good samples are, empty where a record lacks it."""
     if not all("crps" in record for record in records.values()) or not records:
         return ""
     parts = [

@@ -19,7 +19,7 @@ from nas_rlm.cells import Bench, Measurements, Record
 from nas_rlm.cli import main
 from nas_rlm.compare import Comparison, ComparisonError, compare
 from nas_rlm.comparison_plots import Curve, curves_figure
-from nas_rlm.comparison_report import Metric, comparison_table
+from nas_rlm.comparison_report import Metric, budget_table, comparison_table
 from nas_rlm.grids import Cell, Grid
 from nas_rlm.metrics import kendall_tau
 from nas_rlm.objectives import Objective
@@ -311,6 +311,13 @@ def test_marks() -> None:
     assert rows(max) == [f"**{high}**", f"{second} †", low, "undefined", "0.50"]
     assert rows(min) == [high, second, f"**{low}**", "undefined", "0.50"]
     assert rows(None) == [high, second, low, "undefined", "0.50"]
+    wide = budget_table(
+        records, Metric("score", lambda r: r["score"], max, 2), {"paper": {16: "?"}}
+    )
+    assert wide.splitlines()[0] == "| score | 8 | 16 |"
+    assert wide.splitlines()[2] == f"| Counts | **{high}** | 0.50 |"
+    assert wide.splitlines()[3] == f"| Constant | {second} † |  |"
+    assert wide.splitlines()[-1] == "| paper |  | ? |"
     medians = comparison_table(records, [Metric("s", lambda r: r["score"], digits=2, median=True)])
     assert "| Counts | 8 | 2 | 0.81 |" in medians
 
