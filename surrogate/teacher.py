@@ -7,6 +7,7 @@ language model: it has an answer for every text, without the noise of the labels
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from surrogate.scale import Scale
 from surrogate.scorer import ScoreLosses, Scorer, curve, scorer_training, scores
 from surrogate.training import TrainingConfig, train
 
+FEW_LABELS = 256
+"""With more labels, guesses have a smaller share in the lessons."""
 LEAST_HELD_OUT = 10
 """The first scorer keeps a tenth of the labels back, where that is so many."""
 LEAST_ERROR = 0.002
@@ -105,7 +108,7 @@ class Teacher:
         unseen = np.full_like(labels, np.nan)
         reader: dict[str, Tensor] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
-        share = self.training.guess_share
+        share = self.training.guess_share * min(1.0, math.sqrt(FEW_LABELS / len(rows)))
         for view in self._views:
             ranked = self._ranked(view)
             for member in range(self.members):

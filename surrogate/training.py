@@ -27,7 +27,8 @@ class TrainingConfig:
         rank: Scorers learn the order of simplified numbers rather than their values.
         guessed_labels: What the guesses for texts without labels weigh beside the labels in the
             scorers' training, in labels.
-        guess_share: Share of the guesses in the lessons; the rest is what the scorers expect.
+        guess_share: Share of the guesses in the lessons, while labels are few; the rest is what
+            the scorers expect.
         batch_size: Texts per step.
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
         weight_decay: Of AdamW.
