@@ -42,16 +42,17 @@ class CheckpointError(ValueError):
 class RLM:
     """A Regression Language Model: ONNX text in, one number per objective out.
 
-    It is a small ensemble. Each member reads the text, writes the objectives in order, digit by
-    digit, and keeps another part of the training labels back for early stopping; predictions are
-    expectations over the members' digit trees.
+    The model reads the text and writes the objectives in order, digit by digit; predictions are
+    expectations over its digit trees. It learns best from labels and a pool of texts without
+    labels, see `fit`; from labels alone it is a small ensemble, of which each member keeps another
+    part of the labels back for early stopping.
 
     Args:
         objectives: Names of the k numbers, in the order in which they are written; each is
             conditioned on those before it.
         simplified: Which of them depend on what the program computes alone, so that dead
             statements need not be read for them: an accuracy, but no latency.
-        members: Models in the ensemble.
+        members: Models in the ensemble, or scorers in that which teaches one model.
         seed: Seeds weights, order and noise: the same seed gives the same model.
         training: How to train.
         number: How numbers are written.

@@ -94,7 +94,7 @@ class ScoreLosses:
             yield loss + self.weight * self._loss(scores[size:], self.guesses[others])
 
     def _loss(self, scores: Tensor, wanted: Tensor) -> Tensor:
-        of_number = ranking_loss if self.ranked else regression_loss
+        of_number = pairwise_loss if self.ranked else regression_loss
         losses = [of_number(scores[:, k], wanted[:, k]) for k in range(scores.shape[1])]
         return torch.stack(losses).sum()
 
@@ -104,7 +104,7 @@ def hinge(difference: Tensor) -> Tensor:
     return F.relu(0.1 - difference)
 
 
-def ranking_loss(
+def pairwise_loss(
     scores: Tensor, labels: Tensor, penalty: Callable[[Tensor], Tensor] = hinge
 ) -> Tensor:
     """Mean penalty over the pairs of different labels among n, NaN where one is missing."""

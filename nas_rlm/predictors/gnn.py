@@ -21,11 +21,10 @@ from tqdm import tqdm
 
 from nas_rlm.predictors import gnn_encoders
 from nas_rlm.predictors.base import Inputs
-from nas_rlm.predictors.point import PointPredictor
+from nas_rlm.predictors.point import PointPredictor, fit_scale
 from nas_rlm.zero_cost import scores as zero_cost_scores
 from surrogate.graphs import FIRST, Graphs, views
-from surrogate.scale import Scale
-from surrogate.scorer import curve, hinge, ranking_loss, regression_loss
+from surrogate.scorer import curve, hinge, pairwise_loss, regression_loss
 from surrogate.text import Tokenizer
 
 UNKNOWN, FIRST_KNOWN = FIRST, FIRST + 1
@@ -158,7 +157,7 @@ class GNNPredictor(PointPredictor):
 
     def _fit(self, inputs: Inputs, values: NDArray[np.float64], progress: bool) -> None:
         self.tokenizer = Tokenizer.fit(inputs.texts)
-        self.scales = [_scale(column[~np.isnan(column)]) for column in values.T]
+        self.scales = [fit_scale(column[~np.isnan(column)]) for column in values.T]
         columns = [scale(column) for scale, column in zip(self.scales, values.T, strict=True)]
         labels = torch.from_numpy(np.stack(columns, 1)).float()
         self.reference = np.sort(self._hints(inputs), axis=0)
@@ -192,7 +191,7 @@ class GNNPredictor(PointPredictor):
             for rows in torch.randperm(len(labels)).tensor_split(batches):
                 scores = self.network(*(example[rows] for example in examples))
                 wanted = labels[rows]
-                loss = ranking_loss(scores[:, 0], wanted[:, 0], self.penalty)
+                loss = pairwise_loss(scores[:, 0], wanted[:, 0], self.penalty)
                 for k in range(1, len(self.objectives)):
                     loss = loss + REGRESSION * regression_loss(scores[:, k], wanted[:, k])
                 optimizer.zero_grad()
@@ -230,13 +229,6 @@ class GNNPredictor(PointPredictor):
         accuracy = np.interp(scores[:, 0], *self.curve)
         latencies = [scale.inverse(scores[:, k]) for k, scale in enumerate(self.scales) if k]
         return np.stack([accuracy, *latencies], axis=1)
-
-
-def _scale(labels: NDArray[np.float64]) -> Scale:
-    """The scale of some labels; in cross-validation they may all be equal."""
-    if labels.min() == labels.max():
-        labels = labels[0] + np.array([-1.0, 1.0])
-    return Scale.fit(labels)
 
 
 class GATESPredictor(GNNPredictor):

@@ -4,7 +4,7 @@ import torch
 
 from surrogate.graphs import INPUT, OUTPUT
 from surrogate.model import Batch, ModelConfig
-from surrogate.scorer import ScoreLosses, Scorer, curve, hinge, ranking_loss, scores
+from surrogate.scorer import ScoreLosses, Scorer, curve, hinge, pairwise_loss, scores
 from surrogate.text import Tokenizer
 from surrogate.training import TrainingConfig, train
 
@@ -18,11 +18,11 @@ def test_scores_become_labels_without_losing_their_order():
     np.testing.assert_allclose(labels[[1, 2, 4, 5]], [20, 70, 90, 95])
 
 
-def test_the_ranking_loss_asks_for_the_margin_and_no_more():
+def test_the_pairwise_loss_asks_for_the_margin_and_no_more():
     labels = torch.tensor([1.0, 3.0, 2.0])
-    assert ranking_loss(labels / 10, labels) == pytest.approx(0.0, abs=1e-6)
-    assert ranking_loss(torch.zeros(3), labels) == pytest.approx(0.1)
-    assert ranking_loss(-labels, labels) > 1
+    assert pairwise_loss(labels / 10, labels) == pytest.approx(0.0, abs=1e-6)
+    assert pairwise_loss(torch.zeros(3), labels) == pytest.approx(0.1)
+    assert pairwise_loss(-labels, labels) > 1
     assert hinge(torch.tensor(0.04)) == pytest.approx(0.06)
 
 

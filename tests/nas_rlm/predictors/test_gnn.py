@@ -15,7 +15,7 @@ from nas_rlm.predictors.gnn import (
 from nas_rlm.predictors.gnn_encoders import FLAN, GATES, GCN, GraphTransformer
 from search_spaces import get_space
 from surrogate.graphs import INPUT, LIVE, OUTPUT, USED, Graphs
-from surrogate.scorer import ranking_loss, regression_loss
+from surrogate.scorer import pairwise_loss, regression_loss
 from surrogate.text import Tokenizer
 
 SPACE = get_space("nasbench201")
@@ -147,7 +147,7 @@ def test_neither_the_order_of_the_nodes_nor_padding_matters(encoder, view):
 def test_a_missing_label_is_masked(penalty):
     labels = torch.tensor([0.1, float("nan"), 0.7, 0.4])
     rest = torch.tensor([0, 2, 3])
-    for loss in (regression_loss, lambda s, y: ranking_loss(s, y, penalty)):
+    for loss in (regression_loss, lambda s, y: pairwise_loss(s, y, penalty)):
         scores = torch.tensor([0.5, 0.3, 0.2, 0.9], requires_grad=True)
         value = loss(scores, labels)
         assert value.item() == pytest.approx(loss(scores[rest], labels[rest]).item())
