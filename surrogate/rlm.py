@@ -57,6 +57,7 @@ class RLM:
         training: How to train.
         number: How numbers are written.
         sizes: Sizes of the model that differ from `ModelConfig`'s defaults.
+        tokenizer: What reads the texts; None to learn it from the texts that `fit` gets.
         device: Where to compute, such as ``"cpu"`` or ``"cuda"``.
 
     Example:
@@ -74,6 +75,7 @@ class RLM:
         training: TrainingConfig | None = None,
         number: NumberFormat | None = None,
         sizes: dict[str, Any] | None = None,
+        tokenizer: Tokenizer | None = None,
         device: str = "cpu",
     ) -> None:
         if not objectives or len(set(objectives)) != len(objectives):
@@ -91,6 +93,7 @@ class RLM:
         self.sizes = dict(sizes or {})
         self.device = torch.device(device)
         self.history: list[list[dict[str, float]]] = []
+        self.tokenizer = tokenizer
         self._tokenizer: Tokenizer | None = None
         self._scales: list[Scale] = []
         self._models: list[RegressionLanguageModel] = []
@@ -130,7 +133,7 @@ class RLM:
         """
         values = check_labels(self.objectives, texts, values)
         read = texts if pool is None else pool.texts
-        self._tokenizer = Tokenizer.fit(read)
+        self._tokenizer = self.tokenizer or Tokenizer.fit(read)
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
         self._models, self.history = [], []
         self._spread = np.ones(len(self.objectives))
