@@ -510,7 +510,7 @@ from nas_rlm.predictors import PREDICTORS, Entry, Predictor
 
 class Slow(Predictor):
     def fit(self, inputs, values, *, progress=False):
-        time.sleep(0.5)
+        time.sleep(1.5)
         return self
 
     def predict(self, inputs):
