@@ -13,7 +13,7 @@ from torch import Tensor
 
 from surrogate.model import Batch, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
-from surrogate.scale import Scale
+from surrogate.scale import Scale, to_coordinates, to_values
 from surrogate.training import Examples, TrainingConfig, draw_rows, step_size
 
 
@@ -117,36 +117,6 @@ def ranking_loss(expected: Tensor, coordinates: Tensor, known: Tensor, margin: f
     return (missing * counted).sum() / counted.sum().clamp(min=1)
 
 
-def loss(
-    model: RegressionLanguageModel,
-    batch: Batch,
-    targets: Targets,
-    visible: Tensor,
-    objectives: Tensor,
-    allowed: Tensor,
-    config: TrainingConfig,
-) -> Tensor:
-    """Cross-entropy per number with the soft digits, plus the weighted ranking loss.
-
-    Args:
-        batch: n programs.
-        targets: Of the m numbers, in the order of writing.
-        visible: Texts whose numbers see those before them, (n,) bool.
-        objectives: Which numbers they are, (m,).
-        allowed: The grammar, (l, v) bool.
-        config: Has the weight and the margin.
-    """
-    known = targets.known
-    logits = model(batch, targets.tokens, visible[:, None] & known, objectives)
-    log_p = logits.masked_fill(~allowed, -1e9).log_softmax(-1)
-    cross_entropy = -(targets.soft * log_p.clamp(min=-50)).sum() / known.sum().clamp(min=1)
-    expected = expectation(log_p, targets)
-    # Given other numbers a number has another expectation, which is not what is ranked.
-    alone = known & ~visible[:, None]
-    ranking = ranking_loss(expected, targets.coordinates, alone, config.margin)
-    return cross_entropy + config.ranking * ranking
-
-
 class DigitLosses:
     """`Losses` of a model that learns to write the labels of some examples.
 
@@ -219,8 +189,7 @@ class DigitLosses:
             return values, widths
         noise = torch.randn(values.shape, dtype=torch.float64).numpy() @ self.factor.T
         errors = noise * widths * (1 - self.NARROW**2) ** 0.5
-        columns = zip(self.scales, values.T, errors.T, strict=True)
-        drawn = np.stack([s.inverse(s(value) + error) for s, value, error in columns], axis=1)
+        drawn = to_values(self.scales, to_coordinates(self.scales, values) + errors)
         seen = visible[:, None]
         return np.where(seen, drawn, values), np.where(seen, self.NARROW * widths, widths)
 
@@ -229,4 +198,20 @@ class DigitLosses:
         return targets.to(self.device)
 
     def _loss(self, batch: Batch, targets: Targets, visible: Tensor, objectives: Tensor) -> Tensor:
-        return loss(self.model, batch, targets, visible, objectives, self.allowed, self.config)
+        """Cross-entropy per number with the soft digits, plus the weighted ranking loss.
+
+        Args:
+            batch: n programs.
+            targets: Of the m numbers, in the order of writing.
+            visible: Texts whose numbers see those before them, (n,) bool.
+            objectives: Which numbers they are, (m,).
+        """
+        known = targets.known
+        logits = self.model(batch, targets.tokens, visible[:, None] & known, objectives)
+        log_p = logits.masked_fill(~self.allowed, -1e9).log_softmax(-1)
+        cross_entropy = -(targets.soft * log_p.clamp(min=-50)).sum() / known.sum().clamp(min=1)
+        expected = expectation(log_p, targets)
+        # Given other numbers a number has another expectation, which is not what is ranked.
+        alone = known & ~visible[:, None]
+        ranking = ranking_loss(expected, targets.coordinates, alone, self.config.margin)
+        return cross_entropy + self.config.ranking * ranking

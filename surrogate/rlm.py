@@ -25,7 +25,7 @@ from surrogate.labels import check_labels
 from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
 from surrogate.prior import Pool
-from surrogate.scale import Scale
+from surrogate.scale import Scale, to_coordinates, to_values
 from surrogate.teacher import Lessons, Teacher
 from surrogate.text import Programs, Tokenizer
 from surrogate.training import Examples, TrainingConfig, train
@@ -362,8 +362,7 @@ class RLM:
             return drawn
         mean = self._moments(batch, batch_size, chosen).mean(0)[:, None, :, 0]
         off = self._coordinates(drawn, chosen) - mean
-        columns = (mean + self._sample_spread[chosen] * off).reshape(-1, len(chosen))
-        return self._columns(columns, chosen).reshape(drawn.shape)
+        return self._columns(mean + self._sample_spread[chosen] * off, chosen)
 
     def _drawn(
         self, batch: Batch, samples: int, chosen: Sequence[int], seed: int, batch_size: int = 1024
@@ -562,13 +561,12 @@ class RLM:
     def _coordinates(self, values: np.ndarray, chosen: Sequence[int] | None = None) -> np.ndarray:
         """Coordinates of values, (..., k)."""
         scales = self._scales if chosen is None else [self._scales[k] for k in chosen]
-        return np.stack([scale(values[..., k]) for k, scale in enumerate(scales)], axis=-1)
+        return to_coordinates(scales, values)
 
     def _columns(self, coordinates: np.ndarray, chosen: Sequence[int] | None = None) -> np.ndarray:
-        """Values of coordinates, (n, k)."""
+        """Values of coordinates, (..., k)."""
         scales = self._scales if chosen is None else [self._scales[k] for k in chosen]
-        columns = [s.inverse(coordinates[:, k]) for k, s in enumerate(scales)]
-        return np.stack(columns, axis=1)
+        return to_values(scales, coordinates)
 
 
 def _bar(steps: int, progress: bool) -> tqdm:

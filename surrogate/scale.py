@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -59,3 +61,13 @@ class Scale:
         """
         low, high = (self(bound).clip(*self.RANGE) for bound in number.children(prefix))
         return (low + high) / 2
+
+
+def to_coordinates(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
+    """Coordinates of values, (..., k), each number on its own of k scales."""
+    return np.stack([scale(values[..., k]) for k, scale in enumerate(scales)], axis=-1)
+
+
+def to_values(scales: Sequence[Scale], coordinates: np.ndarray) -> np.ndarray:
+    """Values of coordinates, (..., k), each number on its own of k scales."""
+    return np.stack([scale.inverse(coordinates[..., k]) for k, scale in enumerate(scales)], -1)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from surrogate import prior
 from surrogate.model import Batch, ModelConfig
-from surrogate.scale import Scale
+from surrogate.scale import Scale, to_coordinates
 from surrogate.scorer import ScoreLosses, Scorer, curve, scorer_training, scores
 from surrogate.training import TrainingConfig, train
 
@@ -101,7 +101,7 @@ class Teacher:
             bar: Progress bar, advanced by one per step.
             checkpoint: Folder for resumable state.
         """
-        labels = np.stack([s(column) for s, column in zip(self.scales, values.T, strict=True)], 1)
+        labels = to_coordinates(self.scales, values)
         simplified = [k in self.config.simplified for k in range(self.config.objectives)]
         guesses, residuals = prior.expect(features, rows, labels, simplified)
         learnt = np.zeros_like(guesses)
@@ -203,7 +203,7 @@ def _correlation(residuals: np.ndarray) -> np.ndarray:
     scaled = np.where(known, residuals / deviations, 0.0)
     together = known.T.astype(float) @ known
     correlation = scaled.T @ scaled / (together + LEAST_HELD_OUT)
-    values, vectors = np.linalg.eigh(correlation * ~np.eye(len(correlation), dtype=bool))
+    np.fill_diagonal(correlation, 0.0)
     # Pairwise estimates need not be a correlation matrix together: shrink until they are.
-    correlation = vectors @ np.diag(values) @ vectors.T / max(1.0, -values.min() / 0.95)
+    correlation /= max(1.0, -np.linalg.eigvalsh(correlation).min() / 0.95)
     return correlation + np.eye(len(correlation))

@@ -24,6 +24,7 @@ from nas_rlm.predictors.base import Inputs
 from nas_rlm.predictors.point import PointPredictor, fit_scale
 from nas_rlm.zero_cost import scores as zero_cost_scores
 from surrogate.graphs import FIRST, Graphs, views
+from surrogate.scale import to_coordinates
 from surrogate.scorer import curve, hinge, pairwise_loss, regression_loss
 from surrogate.text import Tokenizer
 
@@ -158,10 +159,10 @@ class GNNPredictor(PointPredictor):
     def _fit(self, inputs: Inputs, values: NDArray[np.float64], progress: bool) -> None:
         self.tokenizer = Tokenizer.fit(inputs.texts)
         self.scales = [fit_scale(column[~np.isnan(column)]) for column in values.T]
-        columns = [scale(column) for scale, column in zip(self.scales, values.T, strict=True)]
-        labels = torch.from_numpy(np.stack(columns, 1)).float()
-        self.reference = np.sort(self._hints(inputs), axis=0)
-        examples = self._examples_of(inputs)
+        labels = torch.from_numpy(to_coordinates(self.scales, values)).float()
+        hints = self._hints(inputs)
+        self.reference = np.sort(hints, axis=0)
+        examples = self._examples_of(inputs, hints)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             operators = FIRST_KNOWN + len(self.tokenizer.signatures)
@@ -199,10 +200,10 @@ class GNNPredictor(PointPredictor):
                 optimizer.step()
                 schedule.step()
 
-    def _examples_of(self, inputs: Inputs) -> Examples:
+    def _examples_of(self, inputs: Inputs, hints: NDArray[np.float64]) -> Examples:
         ranks = [
             (np.searchsorted(known, hint, "left") + np.searchsorted(known, hint, "right") + 1) / 2
-            for known, hint in zip(self.reference.T, self._hints(inputs).T, strict=True)
+            for known, hint in zip(self.reference.T, hints.T, strict=True)
         ]
         normal = norm.ppf(np.reshape(ranks, (-1, len(inputs))).T / (len(self.reference) + 1))
         return *read_graphs(inputs.texts, self.tokenizer), torch.from_numpy(normal).float()
@@ -225,7 +226,7 @@ class GNNPredictor(PointPredictor):
         self.check_fitted()
         if not len(inputs):
             return np.empty((0, len(self.objectives)))
-        scores = self._scores(self._examples_of(inputs))
+        scores = self._scores(self._examples_of(inputs, self._hints(inputs)))
         accuracy = np.interp(scores[:, 0], *self.curve)
         latencies = [scale.inverse(scores[:, k]) for k, scale in enumerate(self.scales) if k]
         return np.stack([accuracy, *latencies], axis=1)

@@ -96,3 +96,23 @@ def test_correlations_are_found_shrunk_and_always_possible():
     found = _correlation(residuals)
     np.testing.assert_allclose(np.diag(found), 1)
     np.linalg.cholesky(found)
+
+
+def test_the_first_scorer_alone_keeps_labels_back(labelled, monkeypatch):
+    """A tenth of them, which the others see, so that errors are those of labels not seen."""
+    from surrogate import teacher
+
+    texts, values = labelled
+    rows = np.unique(texts, return_index=True)[1]
+    texts = [texts[row] for row in rows]
+    monkeypatch.setattr(teacher, "LEAST_HELD_OUT", 2)
+    shown, losses = [], teacher.ScoreLosses
+
+    def remember(scorer, batch, guesses, rows, labels, **options):
+        shown.append(np.isnan(labels).sum(0).tolist())
+        return losses(scorer, batch, guesses, rows, labels, **options)
+
+    monkeypatch.setattr(teacher, "ScoreLosses", remember)
+    pool = Pool(texts, np.empty((len(texts), 0)))
+    fit(pool, values[rows], values[rows][:40], steps=2, passes=1)
+    assert shown == [[4], [0], [4], [0]]

@@ -29,23 +29,17 @@ def soften(width):
 
 
 def test_soft_targets_are_distributions_around_the_label():
-    targets = make_targets(
-        VALUES, NUMBER, SCALES, np.full_like(VALUES, 0.02), np.zeros(VALUES.shape)
-    )
+    targets = soften(0.02)
     torch.testing.assert_close(targets.soft.sum(-1), torch.ones(40, 2, NUMBER.length))
     likeliest = targets.soft.argmax(-1)
     # A label next to a boundary may lean to the other side; the first tokens rarely do.
     assert (likeliest == targets.tokens).float().mean() > 0.8
-    narrow = make_targets(
-        VALUES, NUMBER, SCALES, np.full_like(VALUES, 1e-6), np.zeros(VALUES.shape)
-    )
+    narrow = soften(1e-6)
     assert (narrow.soft.argmax(-1) == narrow.tokens).float().mean() > 0.99
 
 
 def test_perfect_digits_have_the_label_as_expectation():
-    targets = make_targets(
-        VALUES, NUMBER, SCALES, np.full_like(VALUES, 0.02), np.zeros(VALUES.shape)
-    )
+    targets = soften(0.02)
     certain = torch.full(targets.soft.shape, -1e9).scatter(-1, targets.tokens[..., None], 0.0)
     torch.testing.assert_close(
         expectation(certain, targets), targets.coordinates, atol=0.01, rtol=0
@@ -61,12 +55,12 @@ def test_ranking_loss_counts_only_what_is_missing():
     assert ranking_loss(torch.zeros(3, 1), coordinates, known, margin=0.1) == pytest.approx(0.1)
 
 
-def run(tiny, values, checkpoint=None, steps=24, held_out=0, **options):
+def run(tiny, values, checkpoint=None, steps=24, held_out=0, scales=None, **options):
     model, batch, number = tiny
     torch.manual_seed(5)
     fresh = RegressionLanguageModel(model.config)
-    config = TrainingConfig(steps=steps, evaluations=6, batch_size=4, **options)
-    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    config = TrainingConfig(steps=steps, **{"evaluations": 6, "batch_size": 4, **options})
+    scales = scales or [Scale.fit(values[:, k]) for k in range(2)]
     examples = Examples(batch, values)
     some = np.arange(held_out, len(values))
     losses = DigitLosses(fresh, examples[some], number, scales, np.array([0.05, 0.05]), config)
@@ -111,6 +105,17 @@ def test_an_interrupted_training_ends_where_an_unbroken_one_does(
 def test_held_out_labels_stop_training(tiny, values):
     _, history = run(tiny, values, held_out=2, steps=600, patience=1, learning_rate=0.02)
     assert history[-1]["step"] < 600
+
+
+def test_held_out_labels_do_not_train(tiny, values):
+    changed = values.copy()
+    changed[:2] = changed[:2] + 0.1
+    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    weights = [
+        run(tiny, labels, held_out=2, steps=8, evaluations=1, scales=scales)[0].state_dict()
+        for labels in (values, changed)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_visible_labels_are_drawn_with_errors_that_go_together(tiny):
