@@ -56,7 +56,7 @@ class ScalarHead:
 
     def fit(self, inputs: Inputs, values: NDArray[np.float64]) -> Self:
         self.tokenizer = Tokenizer.fit(inputs.texts)
-        labels = self.transform(values[:, :1])
+        labels = self.transform(values)
         config = ModelConfig(
             vocabulary=len(self.tokenizer.vocabulary),
             signatures=len(self.tokenizer.signatures),
@@ -185,9 +185,11 @@ def main(table: str | None, labels: int, seeds: int) -> None:
         start = time.perf_counter()
         predictor = VARIANTS[variant](names, seed)
         values = flops if variant == FLOPS else benchmark.values
+        if variant in ALONE:
+            values = values[:, :1]
         predictor.fit(inputs[some], values[some])
         seconds = time.perf_counter() - start
-        pairs = list(zip(predictor.predict(inputs[rest]).T, values[rest].T, strict=False))
+        pairs = list(zip(predictor.predict(inputs[rest]).T, values[rest].T, strict=True))
         return {
             "tau": kendall_tau(*pairs[0]),
             "rho": [spearman_rho(*pair) for pair in pairs],
