@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Self
@@ -25,11 +26,12 @@ from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.metrics import kendall_tau, spearman_rho
 from nas_rlm.predictors import Inputs
-from nas_rlm.predictors.rlm import RLMPredictor
+from nas_rlm.predictors.rlm import RLMPredictor, sample_space
 from search_spaces import get_space
-from surrogate.model import Batch, ModelConfig
+from surrogate import RLM
+from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.scorer import ScoreLosses, Scorer, scorer_training, scores
-from surrogate.text import Tokenizer, lexemes, parse_block
+from surrogate.text import Programs, Tokenizer, lexemes, parse_block
 from surrogate.training import TrainingConfig, train
 
 DATASET = "cifar10_test_acc"
@@ -38,7 +40,7 @@ LABELS = 78
 SEEDS = 5
 
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Make = Callable[[Sequence[str], int], "RLMPredictor | ScalarHead"]
+Make = Callable[[Sequence[str], int], "RLMPredictor | ScalarHead | Pretrained"]
 """Names of the numbers and seed to what is measured."""
 
 
@@ -90,6 +92,79 @@ class ScalarHead:
         return Batch.of(self.tokenizer, programs, torch.device("cpu"))
 
 
+class Pretrained:
+    """One model that learns FLOPs of a pool, then the first number from its labels alone.
+
+    Args:
+        objective: Name of that number.
+        seed: Of pool, weights and order.
+        pool: Architectures whose FLOPs are learnt.
+        steps: Of learning them.
+    """
+
+    def __init__(self, objective: str, seed: int, *, pool: int = 4096, steps: int = 1000) -> None:
+        self.objective = objective
+        self.seed = seed
+        self.pool = pool
+        self.steps = steps
+
+    def fit(self, inputs: Inputs, values: NDArray[np.float64]) -> Self:
+        others = sample_space(inputs.space, self.pool, np.random.default_rng(self.seed))
+        texts = [inputs.space.onnx_text(other) for other in others]
+        tokenizer = Tokenizer.fit([*inputs.texts, *texts])
+        options: dict[str, Any] = {"members": 1, "seed": self.seed, "tokenizer": tokenizer}
+        before = TrainingConfig(steps=self.steps)
+        cheap = RLM(["flops"], training=before, **options)
+        cheap.fit(texts, flops(zero_cost.scores(inputs.space, others)), progress=False)
+        # As many steps as the other rows take.
+        after = TrainingConfig(steps=300 + len(inputs) // 3)
+        self.model = _GoesOn(cheap, [self.objective], training=after, **options)
+        self.model.fit(inputs.texts, values, progress=False)
+        return self
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Accuracy, (n, 1)."""
+        return np.asarray(self.model.predict(inputs.texts))
+
+
+class _GoesOn(RLM):
+    """Starts from the weights of another RLM."""
+
+    def __init__(self, start: RLM, objectives: Sequence[str], **options: Any) -> None:
+        super().__init__(objectives, **options)
+        self.start = start
+
+    def _new_model(self) -> RegressionLanguageModel:
+        model = super()._new_model()
+        model.load_state_dict(self.start._models[0].state_dict())
+        return model
+
+
+class Truncating(Tokenizer):
+    """Reads no more than the first statements of a text."""
+
+    def __init__(self, whole: Tokenizer, statements: int) -> None:
+        super().__init__(whole.folded, whole.signatures, whole.words)
+        self.statements = statements
+
+    def programs(self, texts: Sequence[str]) -> Programs:
+        programs = super().programs(texts)
+        n = self.statements
+        return replace(
+            programs,
+            signature=programs.signature[:, :n],
+            reads=programs.reads[:, :n, : 1 + n],
+            linear=programs.linear[:, :n],
+            output=programs.output[:, :n],
+            used=programs.used[:, :n],
+        )
+
+
+def flops(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """FLOPs among zero-cost scores, (n, 1)."""
+    return scores[:, [zero_cost.SCORES.index("flops")]]
+
+
 def normalised(labels: NDArray[np.float64]) -> NDArray[np.float64]:
     """With mean 0 and standard deviation 1."""
     return (labels - labels.mean()) / labels.std()
@@ -126,6 +201,11 @@ def _learnt() -> Tokenizer:
     """What the RLM learns from texts of NAS-Bench-201, whose skeleton it folds away."""
     space = get_space("nasbench201")
     return Tokenizer.fit(space.onnx_text(architecture) for architecture in islice(space, 2000))
+
+
+def truncated(statements: int) -> Callable[[], Tokenizer]:
+    """Reads the first of the cell's eight statements."""
+    return lambda: Truncating(_learnt(), statements)
 
 
 def letters() -> Tokenizer:
@@ -165,6 +245,12 @@ ALONE: dict[str, Make] = {
     "squared error, logarithm": _head(lambda labels: normalised(np.log(labels))),
     "digits: operators spelled letter by letter": _alone(letters),
     "digits: the whole text, skeleton and all": _alone(whole_text),
+    "digits: dead statements too": _alone(simplified=()),
+    "digits: dead statements too, after FLOPs of 4,096 texts": (
+        lambda names, seed: Pretrained(names[0], seed)
+    ),
+    "digits: dead statements too, text cut after 6 of 8": _alone(truncated(6), simplified=()),
+    "digits: dead statements too, text cut after 4 of 8": _alone(truncated(4), simplified=()),
     FLOPS: _alone(simplified=()),
 }
 """One number and one model of the same encoder, on the labels alone."""
@@ -176,15 +262,14 @@ def main(table: str | None, labels: int, seeds: int) -> None:
     benchmark = nasbench201(DATASET, DEVICES, table)
     inputs = Inputs(benchmark.space, benchmark.architectures)
     names = [objective.name for objective in benchmark.objectives]
-    hints = zero_cost.scores(benchmark.space, benchmark.architectures)
-    flops = hints[:, [zero_cost.SCORES.index("flops")]]
+    costs = flops(zero_cost.scores(benchmark.space, benchmark.architectures))
 
     def measure(variant: str, labels: int, seed: int) -> Record:
         order = np.random.default_rng(seed).permutation(len(inputs))
         some, rest = order[:labels], order[labels:]
         start = time.perf_counter()
         predictor = VARIANTS[variant](names, seed)
-        values = flops if variant == FLOPS else benchmark.values
+        values = costs if variant == FLOPS else benchmark.values
         if variant in ALONE:
             values = values[:, :1]
         predictor.fit(inputs[some], values[some])
