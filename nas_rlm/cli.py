@@ -6,13 +6,12 @@ What a subcommand needs is imported when it runs, so that ``--help`` and ``text`
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas_rlm.config import SearchConfig
 from nas_rlm.grids import GRIDS
@@ -93,6 +92,7 @@ def _plot(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import numpy as np
 
+    from nas_rlm.methods import rlm_options
     from nas_rlm.metrics import kendall_tau, spearman_rho
     from nas_rlm.predictors import Inputs
     from nas_rlm.predictors.rlm import RLMPredictor
@@ -101,12 +101,7 @@ def _train(arguments: argparse.Namespace) -> None:
     space, architectures, names, values = _labels(arguments)
     training, held_back = _split(len(architectures), arguments.labels, arguments.seed)
     inputs = Inputs(space, architectures)
-    options: dict[str, Any] = {}
-    if arguments.members is not None:
-        options["members"] = arguments.members
-    if arguments.training_steps is not None:
-        steps = arguments.training_steps
-        options["training"] = {"steps": steps, "passes": math.ceil(steps / 4)}
+    options = rlm_options(arguments.members, arguments.training_steps)
     predictor = RLMPredictor(names, seed=arguments.seed, **options)
     predictor.fit(inputs[training], values[training], progress=not arguments.quiet)
     predictor.rlm.save(arguments.out)

@@ -40,7 +40,7 @@ class SearchConfig:
     seed: int = 0
     method: str = "rlm"
     n_startup_trials: int = 20
-    retrain_every: int = 5
+    retrain_every: int = 10
     members: int | None = None
     training_steps: int | None = None
 

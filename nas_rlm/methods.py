@@ -6,9 +6,10 @@ does not silently change what the RLM is compared with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -18,9 +19,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.benchmarks import Benchmark
 from nas_rlm.devices import unknown
-
-if TYPE_CHECKING:
-    from surrogate import RLM
 
 TRIALS_PER_EVALUATION = 20
 """A search ends after this many trials per architecture of its budget, repeats included."""
@@ -32,24 +30,22 @@ def _rlm(
     seed: int,
     *,
     n_startup_trials: int = 20,
-    retrain_every: int = 5,
+    retrain_every: int = 10,
     members: int | None = None,
     training_steps: int | None = None,
     on_training: Callable[[int], None] | None = None,
 ) -> BaseSampler:
     # Imported here: the baselines must not pay for torch.
-    from nas_rlm.sampler import RLMSampler
+    from nas_rlm.sampler import RLMSampler, rlm_surrogate
 
-    own = members is not None or training_steps is not None
+    options = rlm_options(members, training_steps)
     return RLMSampler(
         benchmark.space,
         [objective.name for objective in benchmark.objectives],
         reference_point=benchmark.loss_range[:, 1].tolist(),
         n_startup_trials=n_startup_trials,
         retrain_every=retrain_every,
-        surrogate=partial(new_rlm, members=members, training_steps=training_steps)
-        if own
-        else None,
+        surrogate=partial(rlm_surrogate, **options) if options else None,
         seed=seed,
         on_training=on_training,
     )
@@ -106,19 +102,15 @@ BASELINES = ("random", "nsga2", "tpe")
 """What a search with the RLM is compared with."""
 
 
-def new_rlm(
-    objectives: Sequence[str],
-    seed: int,
-    *,
-    members: int | None = None,
-    training_steps: int | None = None,
-) -> RLM:
-    """An untrained RLM; its own defaults hold for what is None."""
-    from surrogate import RLM, TrainingConfig
-
-    training = None if training_steps is None else TrainingConfig(steps=training_steps)
-    size: dict[str, Any] = {} if members is None else {"members": members}
-    return RLM(objectives, seed=seed, training=training, **size)
+def rlm_options(members: int | None, training_steps: int | None) -> dict[str, Any]:
+    """Arguments of `RLMPredictor` for the sizes that users choose; its own for what is None."""
+    options: dict[str, Any] = {}
+    if members is not None:
+        options["members"] = members
+    if training_steps is not None:
+        passes = math.ceil(training_steps / 4)
+        options["training"] = {"steps": training_steps, "passes": passes}
+    return options
 
 
 class Evaluations(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.acquisition import HypervolumeImprovement
 from nas_rlm.pareto import non_dominated
+from nas_rlm.predictors import Inputs, Predictor, get_predictor
 from search_spaces.base import Architecture, SearchSpace
-from surrogate import RLM, TrainingConfig
 from surrogate.labels import LEAST_LABELS
 
 _logger = get_logger(__name__)
@@ -25,11 +25,56 @@ _logger = get_logger(__name__)
 _PROPOSAL = "nas_rlm:architecture"
 _ENUMERABLE = 100_000
 _PARENTS = 50
-_DRAWS = 8
-"""Draws per member of the model, for the expected improvement."""
-_FINALISTS = 1000
-_SPREAD = 0.5
-"""Digits are trained softened, which about doubles their standard deviation."""
+_DRAWS = 16
+"""Plausible outcomes of each candidate, for the expected improvement."""
+_FINALISTS = 500
+"""Candidates whose numbers are sampled jointly, which takes longer than one by one."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What a study asks for: k objectives and c constraints.
+
+    Attributes:
+        names: Of the objectives.
+        constraints: Of the constraints.
+        signs: What makes objectives losses, (k,).
+        reference: Losses beyond which nothing is of interest, (k,); None where not given.
+    """
+
+    names: tuple[str, ...]
+    constraints: tuple[str, ...]
+    signs: NDArray[np.float64]
+    reference: NDArray[np.float64] | None
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of all k + c numbers."""
+        return [*self.names, *(f"constraint {name}" for name in self.constraints)]
+
+    def measured(self, trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
+        """Numbers of n trials, (n, k + c); NaN where a constraint was not set."""
+        rows = [
+            [*trial.values, *(trial.constraints.get(name, np.nan) for name in self.constraints)]
+            for trial in trials
+        ]
+        return np.array(rows).reshape(-1, len(self.names) + len(self.constraints))
+
+    def losses(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of numbers (..., k + c), to be minimised, (..., k)."""
+        return numbers[..., : len(self.signs)] * self.signs
+
+    def violation(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far constraints are from being met, of numbers (..., k + c), (...)."""
+        return np.maximum(np.nan_to_num(numbers[..., len(self.signs) :]), 0.0).sum(-1)
+
+    def reference_point(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What was given, or a little beyond the worst on the front of losses (n, k)."""
+        if self.reference is not None:
+            return self.reference
+        front = losses[non_dominated(losses, ["minimize"] * len(self.signs))]
+        worst = front.max(0)
+        return worst + 0.1 * np.maximum(worst - front.min(0), 1e-12)
 
 
 @dataclass(frozen=True)
@@ -40,21 +85,24 @@ class _Plan:
     names: list[str]
     architectures: list[Architecture]
     keys: list[str]
-    losses: NDArray[np.float64]
-    """Plausible losses, (candidates, draws, k)."""
+    numbers: NDArray[np.float64]
+    """Plausible objectives and constraints, (candidates, draws, k + c)."""
 
 
 class RLMSampler(BaseSampler):
     """Proposes the architecture expected to add most to the Pareto front, never one twice.
 
-    The first trials are random. After that the model is trained on the finished ones, predicts
+    The first trials are random. After that a model is trained on the finished ones, predicts
     every architecture of the space (or, where it is too large to enumerate, random ones and the
     relatives of the front), and the one with the highest expected hypervolume improvement over
-    draws from the model comes next. The model is trained again after every
+    the model's joint samples comes next. The model is trained again after every
     ``retrain_every`` finished trials; in between the front is kept up to date.
 
     Everything is recomputed from the study's storage, so a sampler can be lost and another one
-    goes on. Parameters that are not the space's own are left to ``independent_sampler``.
+    goes on. Architectures that are being evaluated elsewhere are counted as what the model expects
+    of them. Constraints that trials set (``trial.set_constraint``, at most 0 where feasible) are
+    learnt as further numbers, and only feasible draws improve the front. Parameters that are not
+    the space's own are left to ``independent_sampler``.
 
     Args:
         space: Where the architectures come from.
@@ -66,10 +114,13 @@ class RLMSampler(BaseSampler):
         retrain_every: Finished trials between trainings.
         n_candidates: Spaces of up to this size are predicted whole. Of larger ones, about this
             many architectures are: the neighbours of the front, theirs in turn if these are
-            few, and random ones. Few and near is better: the model is trained on little and
-            goes wrong far from what was measured.
-        surrogate: Makes an untrained model from the objectives' names and a seed. None: three
-            members, trained for 200 steps.
+            few, and random ones.
+        surrogate: Makes an untrained predictor from the objectives' names and a seed, such as
+            ``lambda names, seed: get_predictor("gates", names, seed=seed)``. None: an RLM.
+        acquisition: Made from losses that are there, (m, k), and a reference point, (k,), all to
+            be minimised; gives the worth of points, (..., k) to (...).
+        exploration: Factor on how far draws stray from what the model expects: less than 1
+            trusts its expectations more than it does itself.
         independent_sampler: For parameters that are not the space's. None: a `RandomSampler`.
         seed: Seeds everything; None: a different search each time.
         on_training: Called before each training with the number of labels.
@@ -88,9 +139,14 @@ class RLMSampler(BaseSampler):
         *,
         reference_point: Sequence[float] | None = None,
         n_startup_trials: int = 20,
-        retrain_every: int = 5,
-        n_candidates: int = 300,
-        surrogate: Callable[[Sequence[str], int], RLM] | None = None,
+        retrain_every: int = 10,
+        n_candidates: int = 16_384,
+        surrogate: Callable[[Sequence[str], int], Predictor] | None = None,
+        acquisition: Callable[
+            [NDArray[np.float64], NDArray[np.float64]],
+            Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        ] = HypervolumeImprovement,
+        exploration: float = 0.5,
         independent_sampler: BaseSampler | None = None,
         seed: int | None = None,
         on_training: Callable[[int], None] | None = None,
@@ -100,18 +156,23 @@ class RLMSampler(BaseSampler):
                 "n_startup_trials must be at least 4, retrain_every and n_candidates at least 1; "
                 f"got {n_startup_trials}, {retrain_every} and {n_candidates}"
             )
-        self.model: RLM | None = None
+        if not 0 <= exploration < np.inf:
+            raise ValueError(f"exploration must be at least 0, got {exploration}")
+        self.model: Predictor | None = None
         self._space = space
         self._objectives = None if objectives is None else tuple(objectives)
         self._reference_point = reference_point
         self._n_startup_trials = n_startup_trials
         self._retrain_every = retrain_every
         self._n_candidates = n_candidates
-        self._surrogate = surrogate or _default_surrogate
+        self._surrogate = surrogate
+        self._acquisition = acquisition
+        self._exploration = exploration
         self._independent_sampler = independent_sampler or RandomSampler(seed=seed)
         self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         self._on_training = on_training
         self._plan: _Plan | None = None
+        self._ignored: set[int] = set()
 
     def reseed_rng(self) -> None:
         self._seed = int(np.random.SeedSequence().generate_state(1)[0])
@@ -135,12 +196,13 @@ class RLMSampler(BaseSampler):
         names = self._objective_names(study)
         trials = study.get_trials(deepcopy=False)
         taken = self._taken(trials, trial)
-        finished = [t for t in trials if t.state == TrialState.COMPLETE and self._ours(t)]
+        finished = self._finished(trials)
         rng = np.random.default_rng([self._seed, trial.number])
         if len(finished) < self._n_startup_trials:
             proposal = self._random(rng, taken)
         else:
-            proposal = self._improving(study, names, finished, taken, rng)
+            problem = self._problem(study, names, finished)
+            proposal = self._improving(problem, finished, taken, rng)
         # Other workers must see the choice before the trial's parameters reach the storage.
         study._storage.set_trial_system_attr(
             trial._trial_id, _PROPOSAL, self._space.format(proposal)
@@ -172,7 +234,7 @@ class RLMSampler(BaseSampler):
         # Stop before an exhausted space makes the study repeat itself.
         trials = study.get_trials(deepcopy=False)
         if len(trials) >= self._space.size and self._ours(trial):
-            done = self._taken(trials, trial) | {self._space.format(self._architecture(trial))}
+            done = {*self._taken(trials, trial), self._space.format(self._architecture(trial))}
             if len(done) >= self._space.size and study._thread_local.in_optimize_loop:
                 _logger.info(f"All {self._space.size} architectures are evaluated: stopping.")
                 study.stop()
@@ -198,19 +260,49 @@ class RLMSampler(BaseSampler):
     def _architecture(self, trial: FrozenTrial) -> Architecture:
         return {name: trial.params[name] for name in self._space.distributions}
 
-    def _taken(self, trials: Sequence[FrozenTrial], current: FrozenTrial) -> set[str]:
-        """Architectures that were evaluated or are being evaluated, in their notation."""
-        taken = set()
+    def _taken(
+        self, trials: Sequence[FrozenTrial], current: FrozenTrial
+    ) -> dict[str, Architecture]:
+        """Architectures that were evaluated or are being evaluated, by their notation."""
+        taken: dict[str, Architecture] = {}
         for trial in trials:
             if trial.state == TrialState.FAIL or trial._trial_id == current._trial_id:
                 continue
             if self._ours(trial):
-                taken.add(self._space.format(self._architecture(trial)))
+                architecture = self._architecture(trial)
+                taken[self._space.format(architecture)] = architecture
             elif _PROPOSAL in trial.system_attrs:
-                taken.add(trial.system_attrs[_PROPOSAL])
+                proposal = trial.system_attrs[_PROPOSAL]
+                taken[proposal] = self._space.parse(proposal)
         return taken
 
-    def _random(self, rng: np.random.Generator, taken: set[str]) -> Architecture:
+    def _finished(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Trials that can be learnt from."""
+        finished = []
+        for trial in trials:
+            if trial.state != TrialState.COMPLETE or not self._ours(trial):
+                continue
+            if np.isfinite([*trial.values, *trial.constraints.values()]).all():
+                finished.append(trial)
+            elif trial.number not in self._ignored:
+                self._ignored.add(trial.number)
+                _logger.warning(
+                    f"Trial {trial.number} is not learnt from: its values {trial.values} and "
+                    f"constraints {trial.constraints} are not all finite."
+                )
+        return finished
+
+    def _problem(
+        self, study: Study, names: tuple[str, ...], finished: list[FrozenTrial]
+    ) -> _Problem:
+        signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
+        reference = None
+        if self._reference_point is not None:
+            reference = np.asarray(self._reference_point, dtype=np.float64) * signs
+        constraints = sorted({key for trial in finished for key in trial.constraints})
+        return _Problem(names, tuple(constraints), signs, reference)
+
+    def _random(self, rng: np.random.Generator, taken: Collection[str]) -> Architecture:
         """A random architecture, a new one unless none is left."""
         for _ in range(1000):
             architecture = self._space.sample(rng)
@@ -224,16 +316,13 @@ class RLMSampler(BaseSampler):
 
     def _improving(
         self,
-        study: Study,
-        names: tuple[str, ...],
+        problem: _Problem,
         finished: list[FrozenTrial],
-        taken: set[str],
+        taken: dict[str, Architecture],
         rng: np.random.Generator,
     ) -> Architecture:
-        """The candidate with the highest expected hypervolume improvement."""
-        signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
-        losses = np.array([trial.values for trial in finished]) * signs
-        plan = self._planned(names, finished, signs, taken)
+        """The candidate with the highest expected improvement."""
+        plan = self._planned(problem, finished, taken)
         # Until the model is trained again it cannot know that it was wrong about a function, and
         # would try all of its twins one after the other.
         since = finished[len(plan.trained_on) :]
@@ -242,36 +331,51 @@ class RLMSampler(BaseSampler):
         rows = [i for i in free if plan.keys[i] not in tried] or free
         if not rows:
             return self._random(rng, taken)
-        reference = self._reference(losses, signs)
+        # Where other workers are busy, what the model expects of their trials is already there.
+        running = self._running(finished, taken)
+        pending = [i for i, name in enumerate(plan.names) if name in running]
+        there = np.vstack([problem.measured(finished), plan.numbers[pending].mean(1)])
+        best = self._best_first(problem, there, plan.numbers[rows], rng)[0]
+        return plan.architectures[rows[best]]
+
+    def _best_first(
+        self,
+        problem: _Problem,
+        there: NDArray[np.float64],
+        draws: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.intp]:
+        """The order of candidates by what they are expected to add to what is there.
+
+        Args:
+            problem: What counts.
+            there: Numbers, (m, k + c).
+            draws: Plausible numbers of the candidates, (n, draws, k + c).
+            rng: Breaks ties.
+        """
+        losses = problem.losses(there)
+        feasible = losses[problem.violation(there) == 0]
+        reference = problem.reference_point(feasible if len(feasible) else losses)
         scale = np.ptp(np.vstack([losses, reference]), axis=0)
         scale[scale == 0] = 1.0
-        # Where other workers are busy, what the model expects of their trials is already there.
-        running = taken - {self._space.format(self._architecture(t)) for t in finished}
-        pending = [i for i, name in enumerate(plan.names) if name in running]
-        there = np.vstack([losses, plan.losses[pending].mean(1)])
-        improvement = HypervolumeImprovement(there / scale, reference / scale)
-        # A few draws tell the candidates apart well enough to leave most of them out.
-        rough = improvement(plan.losses[rows, ::_DRAWS] / scale).mean(1)
-        rows = [rows[i] for i in np.argsort(-rough, kind="stable")[:_FINALISTS]]
-        gain = improvement(plan.losses[rows] / scale).mean(1)
-        best = np.flatnonzero(gain == gain.max())
-        return plan.architectures[rows[best[rng.integers(len(best))]]]
+        worth = self._acquisition(feasible / scale, reference / scale)
+        violation = problem.violation(draws)
+        gain = (worth(problem.losses(draws) / scale) * (violation == 0)).mean(1)
+        # Where no draw improves anything, the least violation of constraints is a start.
+        return np.lexsort([rng.random(len(gain)), violation.mean(1), -gain])
 
-    def _reference(
-        self, losses: NDArray[np.float64], signs: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        if self._reference_point is not None:
-            return np.asarray(self._reference_point, dtype=np.float64) * signs
-        front = losses[non_dominated(losses, ["minimize"] * len(signs))]
-        worst = front.max(0)
-        return worst + 0.1 * np.maximum(worst - front.min(0), 1e-12)
+    def _running(
+        self, finished: list[FrozenTrial], taken: dict[str, Architecture]
+    ) -> dict[str, Architecture]:
+        """What is being evaluated, by its notation."""
+        done = {self._space.format(self._architecture(trial)) for trial in finished}
+        return {name: architecture for name, architecture in taken.items() if name not in done}
 
     def _planned(
         self,
-        names: tuple[str, ...],
+        problem: _Problem,
         finished: list[FrozenTrial],
-        signs: NDArray[np.float64],
-        taken: set[str],
+        taken: dict[str, Architecture],
     ) -> _Plan:
         """The model's view of the candidates, from the last training that is due."""
         n = len(finished) - (len(finished) - self._n_startup_trials) % self._retrain_every
@@ -281,36 +385,60 @@ class RLMSampler(BaseSampler):
             return self._plan
         if self._on_training is not None:
             self._on_training(n)
-        labelled, values = self._labels(finished[:n])
-        # A constant objective teaches nothing and cannot be written as a distribution.
-        enough = len(labelled) >= LEAST_LABELS
-        varied = [k for k in range(len(names)) if enough and np.ptp(values[:, k]) > 0]
-        losses = np.tile(values.mean(0) * signs, (1, 1, 1))
+        labelled, values = self._labels(problem, finished[:n])
         rng = np.random.default_rng([self._seed, n])
-        architectures = self._candidates(labelled, values * signs, rng)
+        found = self._candidates(labelled, problem.losses(values), rng)
+        names = [self._space.format(architecture) for architecture in found]
+        numbers = np.tile(_mean(values), (len(found), 1, 1))
+        # What is constant teaches nothing and cannot be written as a distribution.
+        varied = [k for k, column in enumerate(values.T) if _varies(column)]
         if varied:
-            self.model = self._surrogate([names[k] for k in varied], self._seed % 2**31)
-            self.model.fit(
-                [self._space.onnx_text(a) for a in labelled], values[:, varied], progress=False
-            )
-            texts = [self._space.onnx_text(a) for a in architectures]
-            expected = self.model.draw(texts, _DRAWS, spread=_SPREAD, seed=n)
-            losses = np.tile(losses, (*expected.shape[:2], 1))
-            losses[..., varied] = expected * signs[varied]
-        notation = [self._space.format(a) for a in architectures]
-        keys = [self._space.key(a) for a in architectures]
-        self._plan = _Plan(trained_on, notation, architectures, keys, losses)
+            inputs = Inputs(self._space, labelled)
+            model = self._new_model(problem, varied, n).fit(inputs, values[:, varied])
+            candidates = Inputs(self._space, found)
+            numbers = np.tile(numbers, (1, _DRAWS, 1))
+            numbers[..., varied] = self._explored(model.draw(candidates, _DRAWS, seed=n))
+            # The best are read again, all numbers of a draw together. Only what was trained on
+            # decides which: a sampler that takes over must find the same.
+            known = {self._space.format(architecture) for architecture in labelled}
+            free = np.array([i for i, name in enumerate(names) if name not in known], np.intp)
+            best = self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]
+            running = self._running(finished, taken)
+            pending = [i for i, name in enumerate(names) if name in running]
+            rows = np.union1d(free[best], pending).astype(np.intp)
+            numbers = numbers[rows]
+            numbers[..., varied] = self._explored(model.sample(candidates[rows], _DRAWS, seed=n))
+            found, names = [found[i] for i in rows], [names[i] for i in rows]
+            self.model = model
+        keys = [self._space.key(architecture) for architecture in found]
+        self._plan = _Plan(trained_on, names, found, keys, numbers)
         return self._plan
 
-    def _labels(self, trials: list[FrozenTrial]) -> tuple[list[Architecture], NDArray[np.float64]]:
-        """Each architecture once, with the mean of its values: measurements may be noisy."""
-        found: dict[str, tuple[Architecture, list[Sequence[float]]]] = {}
-        for trial in trials:
+    def _new_model(self, problem: _Problem, varied: list[int], labels: int) -> Predictor:
+        names = [problem.numbers[k] for k in varied]
+        # Other weights each time: what one training gets wrong, the next need not.
+        seed = (self._seed + labels) % 2**31
+        if self._surrogate is not None:
+            return self._surrogate(names, seed)
+        # Zero-cost scores grow with an accuracy, not with an error.
+        return rlm_surrogate(names, seed, trend=varied[0] == 0 and problem.signs[0] < 0)
+
+    def _explored(self, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Draws, (n, draws, k), as far from their means as exploration asks for."""
+        mean = draws.mean(1, keepdims=True)
+        return mean + self._exploration * (draws - mean)
+
+    def _labels(
+        self, problem: _Problem, trials: list[FrozenTrial]
+    ) -> tuple[list[Architecture], NDArray[np.float64]]:
+        """Each architecture once, with the mean of its numbers: measurements may be noisy."""
+        found: dict[str, tuple[Architecture, list[NDArray[np.float64]]]] = {}
+        for trial, numbers in zip(trials, problem.measured(trials), strict=True):
             architecture = self._architecture(trial)
             name = self._space.format(architecture)
-            found.setdefault(name, (architecture, []))[1].append(trial.values)
+            found.setdefault(name, (architecture, []))[1].append(numbers)
         labelled = [architecture for architecture, _ in found.values()]
-        return labelled, np.array([np.mean(values, axis=0) for _, values in found.values()])
+        return labelled, np.array([_mean(np.array(rows)) for _, rows in found.values()])
 
     def _candidates(
         self, labelled: list[Architecture], losses: NDArray[np.float64], rng: np.random.Generator
@@ -335,6 +463,26 @@ class RLMSampler(BaseSampler):
         return list(found.values())
 
 
-def _default_surrogate(objectives: Sequence[str], seed: int) -> RLM:
-    """An RLM that is trained often, and so only as long as a few dozen labels are worth."""
-    return RLM(objectives, seed=seed, training=TrainingConfig(steps=200))
+def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
+    """An RLM that is trained often, and so only as long as a few dozen labels are worth.
+
+    Args:
+        names: Of the numbers it learns.
+        seed: Of its training.
+        options: Other arguments of `nas_rlm.predictors.rlm.RLMPredictor`.
+    """
+    quick = {"members": 1, "pool": 2048, "training": {"passes": 50, "steps": 150}}
+    return get_predictor("rlm", names, seed=seed, **{**quick, **options})
+
+
+def _mean(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each column of (n, k) what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(rows)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, rows, 0.0).sum(0) / known.sum(0)
+
+
+def _varies(column: NDArray[np.float64]) -> bool:
+    """Whether there is something to learn in labels (n,), NaN where missing."""
+    known = column[~np.isnan(column)]
+    return len(known) >= LEAST_LABELS and bool(np.ptp(known) > 0)

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from tqdm import tqdm
 
 from nas_rlm.config import SearchConfig
-from nas_rlm.methods import Evaluations, evaluations, make_sampler, new_rlm, search_distinct
+from nas_rlm.methods import Evaluations, evaluations, make_sampler, rlm_options, search_distinct
 from nas_rlm.pareto import hypervolume_over_time
 from nas_rlm.report import write_report
 from nas_rlm.runs import Run, RunError, load_run, open_run
@@ -117,16 +117,19 @@ def _train(run: Run, found: Evaluations, progress: bool) -> RLM:
     model = run.load_model()
     if model is not None:
         return model
+    # Imported here: a search without it must not pay for torch.
+    from nas_rlm.predictors import Inputs
+    from nas_rlm.predictors.rlm import RLMPredictor
+
     config, benchmark = run.config, run.benchmark
-    model = new_rlm(
+    predictor = RLMPredictor(
         [objective.column for objective in benchmark.objectives],
-        config.seed,
-        members=config.members,
-        training_steps=config.training_steps,
+        seed=config.seed,
+        **rlm_options(config.members, config.training_steps),
     )
-    texts = [benchmark.space.onnx_text(benchmark.architectures[row]) for row in found.rows]
+    inputs = Inputs(benchmark.space, [benchmark.architectures[row] for row in found.rows])
     # Named by its labels: training that was cut off must not go on with more of them.
-    checkpoint = run.folder / f"model-{len(texts)}.unfinished"
-    model.fit(texts, found.values, progress=progress, checkpoint=checkpoint)
-    run.save_model(model)
-    return model
+    checkpoint = run.folder / f"model-{len(inputs)}.unfinished"
+    predictor.fit(inputs, found.values, progress=progress, checkpoint=checkpoint)
+    run.save_model(predictor.rlm)
+    return predictor.rlm

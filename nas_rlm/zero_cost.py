@@ -234,6 +234,11 @@ def scores(
     return np.array([known[key] for key in keys], dtype=np.float64).reshape(-1, len(SCORES))
 
 
+def tabulated(space: SearchSpace) -> bool:
+    """Whether the scores of a space are known without computing any."""
+    return bool(_known(space.name, Settings()))
+
+
 def architecture_scores(
     space: SearchSpace, architecture: Architecture, settings: Settings
 ) -> NDArray[np.float64]:

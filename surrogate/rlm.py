@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
+from scipy.stats.qmc import MultivariateNormalQMC
 from tqdm import tqdm
 
 from surrogate import decoding, prior
@@ -300,19 +301,17 @@ class RLM:
         texts: Sequence[str],
         draws: int,
         *,
-        spread: float = 1.0,
         seed: int = 0,
         batch_size: int = 1024,
     ) -> np.ndarray:
         """Plausible numbers without decoding any: far cheaper than `sample`, but not joint.
 
         Each member's digits give an expectation and a standard deviation; the draws are normal
-        on the objective's scale, with the same noise for every text.
+        on the objective's scale, with the same evenly spread noise for every text.
 
         Args:
             texts: n texts.
             draws: Draws from each member.
-            spread: Factor on the standard deviations.
             seed: Of the noise.
             batch_size: Texts decoded at once.
 
@@ -321,11 +320,10 @@ class RLM:
         """
         moments = self._moments(self._programs(texts), batch_size)
         deviation = self._spread * _deviation(moments[..., 0], moments[..., 1])
-        shape = (draws, len(self._models), 1, len(self.objectives))
-        noise = np.random.default_rng(seed).standard_normal(shape)
-        coordinates = (moments[..., 0] + spread * deviation * noise).reshape(
-            -1, *moments.shape[1:3]
-        )
+        rng = np.random.default_rng(seed)
+        noise = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
+        coordinates = moments[..., 0] + deviation * noise[:, None, None]
+        coordinates = coordinates.reshape(-1, *moments.shape[1:3])
         return np.stack([self._columns(draw) for draw in coordinates], axis=1)
 
     def sample(

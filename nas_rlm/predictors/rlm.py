@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -31,7 +32,9 @@ class RLMPredictor(Predictor):
         pool: Architectures without labels that training uses; 0 for none.
         training: Fields of `surrogate.TrainingConfig` that differ from what is best for the
             number of labels.
-        zero_cost: Let training see zero-cost scores of the pool.
+        zero_cost: Let training see zero-cost scores of the pool; None: where they need not be
+            computed first, which takes a while.
+        trend: Expect the first objective to grow with them; not if it is a latency.
         options: Other arguments of `surrogate.RLM`.
     """
 
@@ -42,17 +45,27 @@ class RLMPredictor(Predictor):
         seed: int = 0,
         pool: int = 4096,
         training: Mapping[str, Any] = MappingProxyType({}),
-        zero_cost: bool = True,
+        zero_cost: bool | None = None,
+        trend: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(objectives, seed=seed)
         self.pool = pool
         self.training = dict(training)
         self.zero_cost = zero_cost
+        self.trend = trend and not self._costs_only()
         self.options = {"simplified": () if self._costs_only() else self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
 
-    def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
+    def fit(
+        self,
+        inputs: Inputs,
+        values: ArrayLike,
+        *,
+        progress: bool = False,
+        checkpoint: Path | None = None,
+    ) -> Self:
+        """As every predictor; with a folder as ``checkpoint``, interrupted training resumes."""
         values = self.check_labels(inputs, values)
         best: dict[str, Any] = {"steps": 300 + len(inputs) // 3}
         if self.pool:
@@ -61,7 +74,7 @@ class RLMPredictor(Predictor):
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
-        self.rlm.fit(inputs.texts, values, pool=pool, progress=progress)
+        self.rlm.fit(inputs.texts, values, pool=pool, progress=progress, checkpoint=checkpoint)
         return self
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
@@ -69,6 +82,9 @@ class RLMPredictor(Predictor):
 
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         return self.rlm.sample(inputs.texts, samples, seed=seed)
+
+    def draw(self, inputs: Inputs, draws: int, *, seed: int = 0) -> NDArray[np.float64]:
+        return self.rlm.draw(inputs.texts, draws, seed=seed)
 
     def _costs_only(self) -> bool:
         return "latency" in self.objectives[0].lower()
@@ -78,10 +94,11 @@ class RLMPredictor(Predictor):
         others = sample_space(space, self.pool, np.random.default_rng(self.seed))
         by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
         by_text.update((space.onnx_text(other), other) for other in others)
-        if not self.zero_cost:
+        known = zero_cost.tabulated(space) if self.zero_cost is None else self.zero_cost
+        if not known:
             return Pool(list(by_text), np.empty((len(by_text), 0)))
         hints = zero_cost.scores(space, list(by_text.values()))
-        trend = [] if self._costs_only() else [zero_cost.SCORES.index(name) for name in TREND]
+        trend = [zero_cost.SCORES.index(name) for name in TREND] if self.trend else []
         return Pool(list(by_text), hints, trend)
 
 

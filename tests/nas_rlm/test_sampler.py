@@ -15,21 +15,26 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import TrialState
 
 from nas_rlm.benchmarks import nasbench201
-from nas_rlm.sampler import RLMSampler
+from nas_rlm.predictors import get_predictor
+from nas_rlm.predictors.classical import RidgePredictor
+from nas_rlm.sampler import RLMSampler, rlm_surrogate
 from search_spaces import get_space
 from search_spaces.base import SearchSpace
-from surrogate import RLM, TrainingConfig
 
 SPACE = get_space("nasbench201")
 
 
 def quick(objectives, seed):
-    return RLM(objectives, members=2, seed=seed, training=TrainingConfig(steps=20))
+    return rlm_surrogate(objectives, seed, pool=64, training={"passes": 2, "steps": 20})
+
+
+def ridge(objectives, seed):
+    return get_predictor("ridge", objectives, seed=seed)
 
 
 def new_sampler(**options) -> RLMSampler:
     defaults = {"n_startup_trials": 6, "retrain_every": 4, "surrogate": quick, "seed": 0}
-    defaults["n_candidates"] = 300
+    defaults["n_candidates"] = 100
     return RLMSampler(SPACE, **{**defaults, **options})
 
 
@@ -103,14 +108,13 @@ def test_another_sampler_goes_on_as_the_first_would_have(benchmark):
 
 def test_proposals_beat_random_ones(benchmark):
     def surrogate(names, seed):
-        training = TrainingConfig(steps=100)
-        return RLM(names, simplified=names[:1], members=2, seed=seed, training=training)
+        return rlm_surrogate(names, seed, pool=256, training={"passes": 20, "steps": 60})
 
     found = []
-    for seed in range(3):
+    for seed in range(2):
         sampler = new_sampler(
             n_startup_trials=20,
-            retrain_every=5,
+            retrain_every=10,
             reference_point=benchmark.loss_range[:, 1].tolist(),
             surrogate=surrogate,
             seed=seed,
@@ -206,17 +210,77 @@ def test_a_constant_objective_does_no_harm(benchmark):
 
 
 def test_noisy_repeats_of_an_architecture_are_averaged(benchmark):
-    sampler = new_sampler()
+    seen = []
+
+    class Watched(RidgePredictor):
+        def fit(self, inputs, values, **options):
+            seen.append((inputs.texts, values))
+            return super().fit(inputs, values, **options)
+
+    sampler = new_sampler(surrogate=lambda names, seed: Watched(names, seed=seed))
     study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
-    noise = np.random.default_rng(0)
-    for architecture in benchmark.architectures[:2000:400] * 2:
-        study.enqueue_trial(dict(architecture))
-    for _ in range(12):
-        trial = study.ask(dict(SPACE.distributions))
-        study.tell(trial, [v + noise.normal(0, 0.01) for v in benchmark.evaluate(trial.params)])
-    labelled, values = sampler._labels(study.get_trials())
-    assert len(labelled) == len(values) < 12
-    assert sampler.model is not None
+    for noise in (-0.5, 0.5):
+        for architecture in benchmark.architectures[:2000:400]:
+            study.enqueue_trial(dict(architecture))
+            trial = study.ask(dict(SPACE.distributions))
+            study.tell(trial, [value + noise for value in benchmark.evaluate(architecture)])
+    study.ask(dict(SPACE.distributions))
+    ((texts, values),) = seen
+    assert len(set(texts)) == len(values) == 5
+    np.testing.assert_allclose(values, benchmark.values[:2000:400])
+
+
+def test_any_predictor_can_be_the_surrogate(benchmark):
+    sampler = RLMSampler(SPACE, surrogate=ridge, seed=0)
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    study.optimize(objective_of(benchmark), n_trials=50)
+    assert len(set(proposals(study))) == 50
+    share = benchmark.hypervolume(np.array([trial.values for trial in study.trials]))
+    startup = benchmark.hypervolume(np.array([trial.values for trial in study.trials[:20]]))
+    assert share > startup
+
+
+def test_constraints_that_trials_set_are_learnt_and_kept(benchmark):
+    def constrained(trial):
+        accuracy, latency = objective_of(benchmark)(trial)
+        trial.set_constraint("budget", latency - 12.0)
+        return accuracy
+
+    sampler = RLMSampler(SPACE, surrogate=ridge, seed=0)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(constrained, n_trials=60)
+    assert sampler.model.objectives == ("objective0", "constraint budget")
+    met = [trial.constraints["budget"] <= 0 for trial in study.trials]
+    assert np.mean(met[20:]) > 0.6 > 2 * np.mean(met[:20])
+    best = max(t.values[0] for t, ok in zip(study.trials[20:], met[20:], strict=True) if ok)
+    assert best > max(t.values[0] for t, ok in zip(study.trials, met[:20], strict=False) if ok)
+
+
+def test_infinite_values_are_not_learnt_from_and_do_no_harm(benchmark, caplog):
+    def objective(trial):
+        accuracy, latency = objective_of(benchmark)(trial)
+        return accuracy, latency if trial.number % 3 else np.inf
+
+    optuna.logging.enable_propagation()
+    study = optuna.create_study(directions=benchmark.directions, sampler=new_sampler())
+    study.optimize(objective, n_trials=14)
+    assert study.sampler.model is not None
+    warned = [r.message for r in caplog.records if "is not learnt from" in r.message]
+    assert len(warned) == len(set(warned)) >= 4
+    assert "Trial 0 " in warned[0]
+
+
+def test_without_a_feasible_draw_the_least_violation_comes_next(benchmark):
+    def hopeless(trial):
+        accuracy, latency = objective_of(benchmark)(trial)
+        trial.set_constraint("budget", latency + 100)
+        return accuracy, latency
+
+    sampler = RLMSampler(SPACE, surrogate=ridge, seed=0)
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    study.optimize(hopeless, n_trials=40)
+    violations = [trial.constraints["budget"] for trial in study.trials]
+    assert np.mean(violations[20:]) < np.quantile(violations[:20], 0.2)
 
 
 @pytest.mark.parametrize(
