@@ -7,6 +7,7 @@ does not silently change what the RLM is compared with.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,11 +15,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.benchmarks import Benchmark
 from nas_rlm.devices import unknown
+from nas_rlm.evolution import LocalSearchSampler, RegularizedEvolutionSampler
 
 TRIALS_PER_EVALUATION = 20
 """A search ends after this many trials per architecture of its budget, repeats included."""
@@ -51,23 +61,49 @@ def _rlm(
     )
 
 
+def _with(predictor: str) -> Callable[[Benchmark, int, int], BaseSampler]:
+    """The loop of the RLM with another predictor in its place."""
+
+    def make(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+        from nas_rlm.predictors import get_predictor
+        from nas_rlm.sampler import RLMSampler
+
+        return RLMSampler(
+            benchmark.space,
+            [objective.name for objective in benchmark.objectives],
+            reference_point=benchmark.loss_range[:, 1].tolist(),
+            surrogate=lambda names, seed: get_predictor(predictor, names, seed=seed),
+            seed=seed,
+        )
+
+    return make
+
+
 def _random(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
+_GENETIC: Mapping[str, Any] = {
+    "population_size": 50,
+    "mutation": None,
+    "mutation_prob": None,
+    "crossover": None,
+    "crossover_prob": 0.9,
+    "swapping_prob": 0.5,
+    "elite_population_selection_strategy": None,
+    "child_generation_strategy": None,
+    "after_trial_strategy": None,
+}
+
+
 def _nsga2(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
-    return NSGAIISampler(
-        population_size=50,
-        mutation=None,
-        mutation_prob=None,
-        crossover=None,
-        crossover_prob=0.9,
-        swapping_prob=0.5,
-        seed=seed,
-        elite_population_selection_strategy=None,
-        child_generation_strategy=None,
-        after_trial_strategy=None,
-    )
+    return NSGAIISampler(seed=seed, **_GENETIC)
+
+
+def _nsga3(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return NSGAIIISampler(seed=seed, reference_points=None, dividing_parameter=3, **_GENETIC)
 
 
 def _tpe(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
@@ -82,24 +118,49 @@ def _tpe(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
     )
 
 
-METHODS: Mapping[str, Callable[..., BaseSampler]] = {
-    "rlm": _rlm,
-    "random": _random,
-    "nsga2": _nsga2,
-    "tpe": _tpe,
-}
-"""Method name to the function (benchmark, budget, seed) that makes its sampler."""
+def _gp(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    return GPSampler(
+        seed=seed,
+        independent_sampler=None,
+        n_startup_trials=10,
+        deterministic_objective=False,
+        warn_independent_sampling=True,
+    )
 
-TITLES: Mapping[str, str] = {
-    "rlm": "RLM",
-    "random": "Random search",
-    "nsga2": "NSGA-II",
-    "tpe": "TPE",
+
+def _local(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    return LocalSearchSampler(benchmark.space, seed=seed)
+
+
+def _evolution(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
+    return RegularizedEvolutionSampler(benchmark.space, seed=seed)
+
+
+class Method(NamedTuple):
+    """How to make a search method's sampler, and how tables and plots show it."""
+
+    make: Callable[..., BaseSampler]
+    """From benchmark, budget and seed; the RLM's has options too."""
+    title: str
+    colour: str
+
+
+METHODS: Mapping[str, Method] = {
+    "rlm": Method(_rlm, "RLM", "#D55E00"),
+    "random": Method(_random, "Random search", "#7F7F7F"),
+    "nsga2": Method(_nsga2, "NSGA-II", "#0072B2"),
+    "tpe": Method(_tpe, "TPE", "#009E73"),
+    "nsga3": Method(_nsga3, "NSGA-III", "#56B4E9"),
+    "gp": Method(_gp, "Gaussian process", "#CC79A7"),
+    "local": Method(_local, "Local search", "#E6AB02"),
+    "evolution": Method(_evolution, "Regularised evolution", "#8C510A"),
+    "lightgbm": Method(_with("lightgbm"), "LightGBM in our loop", "#6A3D9A"),
+    "flan": Method(_with("flan"), "FLAN in our loop", "#003F8A"),
 }
-"""Method name to the name that a reader knows."""
+"""Method name to what it is. Colours are those of Okabe and Ito, and some more."""
 
 BASELINES = ("random", "nsga2", "tpe")
-"""What a search with the RLM is compared with."""
+"""What a report compares a search with."""
 
 
 def rlm_options(members: int | None, training_steps: int | None) -> dict[str, Any]:
@@ -144,7 +205,7 @@ def make_sampler(
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    return METHODS[method](benchmark, budget, seed, **options)
+    return METHODS[method].make(benchmark, budget, seed, **options)
 
 
 def search_distinct(

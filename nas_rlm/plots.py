@@ -18,20 +18,11 @@ from numpy.typing import NDArray
 
 from nas_rlm.benchmarks import Benchmark
 from nas_rlm.files import write_bytes
-from nas_rlm.methods import TITLES, Evaluations
+from nas_rlm.methods import METHODS, Evaluations
 from nas_rlm.pareto import non_dominated
 
 if TYPE_CHECKING:
     from nas_rlm.report import Predictions
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS: Mapping[str, str] = {
-    "rlm": "#D55E00",
-    "tpe": "#009E73",
-    "nsga2": "#0072B2",
-    "random": "#7F7F7F",
-}
-"""Method name to its colour, in every figure."""
 
 ORDER_COLOURS = "viridis"
 _BACKGROUND = "#CCCCCC"
@@ -109,7 +100,7 @@ def fronts_figure(
     chosen = latencies or list(range(1, len(benchmark.objectives)))
     figure, panels = _panels(len(chosen), width=3.6, height=3.0)
     for axes, k in zip(panels, chosen, strict=True):
-        draw_front(axes, benchmark, found, k, COLOURS[method])
+        draw_front(axes, benchmark, found, k, METHODS[method].colour)
     for axes in panels:
         if not axes.get_subplotspec().is_first_col():
             axes.set_ylabel("")
@@ -221,10 +212,11 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
     for method, curves in shares.items():
         steps = np.arange(1, curves.shape[1] + 1)
         seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
-        axes.plot(steps, curves.mean(axis=0), color=COLOURS[method], label=TITLES[method] + seeds)
+        _, title, colour = METHODS[method]
+        axes.plot(steps, curves.mean(axis=0), color=colour, label=title + seeds)
         if len(curves) > 1:
             band = curves.min(axis=0), curves.max(axis=0)
-            axes.fill_between(steps, *band, color=COLOURS[method], alpha=0.15, linewidth=0)
+            axes.fill_between(steps, *band, color=colour, alpha=0.15, linewidth=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set(

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from nas_rlm import pareto
 from nas_rlm.benchmarks import Benchmark
 from nas_rlm.files import write_csv, write_json, write_text
-from nas_rlm.methods import BASELINES, TITLES, Evaluations, make_sampler, search_distinct
+from nas_rlm.methods import BASELINES, METHODS, Evaluations, make_sampler, search_distinct
 from nas_rlm.objectives import Objective
 from nas_rlm.runs import Run, RunError
 
@@ -173,7 +173,7 @@ def _baselines(
         for method in methods:
             curves = []
             for seed in range(seeds):
-                bar.set_description(f"comparing with {TITLES[method]}")
+                bar.set_description(f"comparing with {METHODS[method].title}")
                 sampler = make_sampler(method, run.benchmark, budget, seed)
                 values = search_distinct(run.benchmark, sampler, budget).values
                 curve = pareto.hypervolume_over_time(run.benchmark, values)
@@ -278,10 +278,10 @@ def _head(summary: dict[str, Any]) -> str:
     true_front = summary["true_front"]
     return (
         f"# Search on {summary['benchmark']}\n\n"
-        f"{TITLES[config['method']]} evaluated {summary['evaluated']:,} of {space['size']:,} "
-        f"architectures of {space['name']} ({len(summary['objectives'])} objectives, seed "
-        f"{config['seed']}) in {_duration(summary['seconds']['search'])}. The front it found has "
-        f"{len(summary['front'])} architectures and {final:.1%} of the hypervolume of the true "
+        f"{METHODS[config['method']].title} evaluated {summary['evaluated']:,} of "
+        f"{space['size']:,} architectures of {space['name']} ({len(summary['objectives'])} "
+        f"objectives, seed {config['seed']}) in {_duration(summary['seconds']['search'])}. The "
+        f"front it found has {len(summary['front'])} architectures and {final:.1%} of the hypervolume of the true "
         f"front; {true_front['found']} of the {true_front['size']} architectures on the true "
         "front are among those evaluated."
     )
@@ -355,7 +355,7 @@ def _comparison_table(summary: dict[str, Any]) -> str:
     rows = []
     for method, shares in {**own, **baselines["shares"]}.items():
         at_steps = np.array(shares)[:, np.array(steps) - 1]
-        rows.append((TITLES[method], str(len(shares)), *map(_mean_and_range, at_steps.T)))
+        rows.append((METHODS[method].title, str(len(shares)), *map(_mean_and_range, at_steps.T)))
     table = _table(("Method", "Seeds", *(f"{step} evaluations" for step in steps)), rows)
     return (
         "## Hypervolume share\n\nOf the true front's hypervolume, after as many distinct "

@@ -1,0 +1,135 @@
+"""Two baselines that change one choice at a time: local search and regularised evolution."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_rlm.pareto import non_dominated
+from search_spaces.base import Architecture, SearchSpace
+
+
+class NeighbourSampler(BaseSampler):
+    """Random at first, then relatives of what was evaluated; see the subclasses.
+
+    Args:
+        space: Where the architectures come from.
+        n_startup_trials: Finished trials before it starts from any of them.
+        seed: Seeds everything.
+    """
+
+    def __init__(
+        self, space: SearchSpace, *, n_startup_trials: int = 10, seed: int | None = None
+    ) -> None:
+        self.space = space
+        self.n_startup_trials = n_startup_trials
+        self._independent_sampler = RandomSampler(seed=seed)
+        self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self.space.distributions)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if search_space != self.space.distributions:
+            return {}
+        rng = np.random.default_rng([self._seed, trial.number])
+        finished = [
+            t
+            for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if t.distributions == search_space
+        ]
+        if len(finished) < self.n_startup_trials:
+            return dict(self.space.sample(rng))
+        signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in study.directions]
+        losses = np.array([t.values for t in finished]) * signs
+        return dict(self._propose([t.params for t in finished], losses, rng))
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._independent_sampler.sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+    @abstractmethod
+    def _propose(
+        self,
+        evaluated: Sequence[Architecture],
+        losses: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> Architecture:
+        """What to evaluate after n architectures, in their order, with losses (n, k)."""
+
+    def _new(
+        self, architectures: Sequence[Architecture], evaluated: Sequence[Architecture]
+    ) -> list[Architecture]:
+        """Those that were not evaluated."""
+        seen = {self.space.format(architecture) for architecture in evaluated}
+        return [a for a in architectures if self.space.format(a) not in seen]
+
+
+class LocalSearchSampler(NeighbourSampler):
+    """Evaluates the neighbours of what is on the front, and starts anew when there are none.
+
+    Source: White et al., "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021;
+    with several objectives, the Pareto local search of Paquete et al., 2004.
+    """
+
+    def _propose(
+        self,
+        evaluated: Sequence[Architecture],
+        losses: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> Architecture:
+        front = np.flatnonzero(non_dominated(losses, ["minimize"] * losses.shape[1]))
+        for parent in rng.permutation(front):
+            if near := self._new(self.space.neighbours(evaluated[parent]), evaluated):
+                return near[rng.integers(len(near))]
+        return self.space.sample(rng)
+
+
+class RegularizedEvolutionSampler(NeighbourSampler):
+    """Changes the best of a few that were drawn from the youngest.
+
+    With several objectives, the best is that which the fewest of the youngest dominate. It does
+    not evaluate an architecture again as long as its parent has neighbours that are new.
+
+    Source: Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI
+    2019: population 100 and sample 25 there, for thousands of evaluations.
+    """
+
+    POPULATION = 50
+    SAMPLE = 10
+
+    def _propose(
+        self,
+        evaluated: Sequence[Architecture],
+        losses: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> Architecture:
+        youngest = losses[-self.POPULATION :]
+        dominates = (youngest[:, None] <= youngest).all(-1) & (youngest[:, None] < youngest).any(
+            -1
+        )
+        drawn = rng.integers(len(youngest), size=self.SAMPLE)
+        best = drawn[np.argmin(dominates.sum(0)[drawn])]
+        parent = evaluated[len(losses) - len(youngest) + best]
+        near = self.space.neighbours(parent)
+        near = self._new(near, evaluated) or near
+        return near[rng.integers(len(near))]
