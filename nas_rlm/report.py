@@ -281,8 +281,9 @@ def _head(summary: dict[str, Any]) -> str:
         f"{METHODS[config['method']].title} evaluated {summary['evaluated']:,} of "
         f"{space['size']:,} architectures of {space['name']} ({len(summary['objectives'])} "
         f"objectives, seed {config['seed']}) in {_duration(summary['seconds']['search'])}. The "
-        f"front it found has {len(summary['front'])} architectures and {final:.1%} of the hypervolume of the true "
-        f"front; {true_front['found']} of the {true_front['size']} architectures on the true "
+        f"front it found has {len(summary['front'])} architectures and {final:.1%} of the "
+        f"hypervolume of the true front; {true_front['found']} of the {true_front['size']} "
+        "architectures on the true "
         "front are among those evaluated."
     )
 
