@@ -6,16 +6,25 @@ if TYPE_CHECKING:
     from nas_rlm.benchmarks import Benchmark, get_benchmark, nasbench201
     from nas_rlm.objectives import Objective
     from nas_rlm.sampler import RLMSampler
+    from search_spaces.builder import from_builder
 
 _HOMES = {
     "Benchmark": "nas_rlm.benchmarks",
     "Objective": "nas_rlm.objectives",
     "RLMSampler": "nas_rlm.sampler",
+    "from_builder": "search_spaces.builder",
     "get_benchmark": "nas_rlm.benchmarks",
     "nasbench201": "nas_rlm.benchmarks",
 }
 
-__all__ = ["Benchmark", "Objective", "RLMSampler", "get_benchmark", "nasbench201"]
+__all__ = [
+    "Benchmark",
+    "Objective",
+    "RLMSampler",
+    "from_builder",
+    "get_benchmark",
+    "nasbench201",
+]
 
 
 def __getattr__(name: str) -> Any:

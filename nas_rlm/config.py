@@ -27,7 +27,7 @@ class SearchConfig:
         seed: Seeds every random choice.
         method: A key of `nas_rlm.methods.METHODS`.
         n_startup_trials: Random architectures before the RLM proposes any.
-        retrain_every: Evaluations between two trainings of the RLM.
+        retrain_every: Evaluations between two trainings of the RLM, or a tenth of those before.
         members: Models in the RLM's ensemble; None: the RLM's default.
         training_steps: Optimiser steps of each training; None: the RLM's default.
     """
@@ -39,8 +39,8 @@ class SearchConfig:
     budget: int = 200
     seed: int = 0
     method: str = "rlm"
-    n_startup_trials: int = 20
-    retrain_every: int = 10
+    n_startup_trials: int = 10
+    retrain_every: int = 5
     members: int | None = None
     training_steps: int | None = None
 

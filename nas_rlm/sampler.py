@@ -95,8 +95,7 @@ class RLMSampler(BaseSampler):
     The first trials are random. After that a model is trained on the finished ones, predicts
     every architecture of the space (or, where it is too large to enumerate, random ones and the
     relatives of the front), and the one with the highest expected hypervolume improvement over
-    the model's joint samples comes next. The model is trained again after every
-    ``retrain_every`` finished trials; in between the front is kept up to date.
+    the model's joint samples comes next. Between trainings the front is kept up to date.
 
     Everything is recomputed from the study's storage, so a sampler can be lost and another one
     goes on. Architectures that are being evaluated elsewhere are counted as what the model expects
@@ -111,10 +110,11 @@ class RLMSampler(BaseSampler):
         reference_point: Objective values beyond which nothing is of interest, in the
             objectives' units. None: a little beyond the worst values on the front so far.
         n_startup_trials: Finished trials before the model is used, at least 4.
-        retrain_every: Finished trials between trainings.
+        retrain_every: Finished trials between trainings, or a tenth of those before, if that is
+            more.
         n_candidates: Spaces of up to this size are predicted whole. Of larger ones, about this
             many architectures are: the neighbours of the front, theirs in turn if these are
-            few, and random ones.
+            few, and random ones. None: as many as the space writes in seconds.
         surrogate: Makes an untrained predictor from the objectives' names and a seed, such as
             ``lambda names, seed: get_predictor("gates", names, seed=seed)``. None: an RLM.
         acquisition: Made from losses that are there, (m, k), and a reference point, (k,), all to
@@ -138,19 +138,20 @@ class RLMSampler(BaseSampler):
         objectives: Sequence[str] | None = None,
         *,
         reference_point: Sequence[float] | None = None,
-        n_startup_trials: int = 20,
-        retrain_every: int = 10,
-        n_candidates: int = 16_384,
+        n_startup_trials: int = 10,
+        retrain_every: int = 5,
+        n_candidates: int | None = None,
         surrogate: Callable[[Sequence[str], int], Predictor] | None = None,
         acquisition: Callable[
             [NDArray[np.float64], NDArray[np.float64]],
             Callable[[NDArray[np.float64]], NDArray[np.float64]],
         ] = HypervolumeImprovement,
-        exploration: float = 0.5,
+        exploration: float = 0.75,
         independent_sampler: BaseSampler | None = None,
         seed: int | None = None,
         on_training: Callable[[int], None] | None = None,
     ) -> None:
+        n_candidates = space.affordable if n_candidates is None else n_candidates
         if n_startup_trials < 4 or retrain_every < 1 or n_candidates < 1:
             raise ValueError(
                 "n_startup_trials must be at least 4, retrain_every and n_candidates at least 1; "
@@ -378,7 +379,7 @@ class RLMSampler(BaseSampler):
         taken: dict[str, Architecture],
     ) -> _Plan:
         """The model's view of the candidates, from the last training that is due."""
-        n = len(finished) - (len(finished) - self._n_startup_trials) % self._retrain_every
+        n = self._due(len(finished))
         # With the values, because trials of different studies may have the same ids.
         trained_on = tuple((trial._trial_id, *trial.values) for trial in finished[:n])
         if self._plan is not None and self._plan.trained_on == trained_on:
@@ -386,33 +387,57 @@ class RLMSampler(BaseSampler):
         if self._on_training is not None:
             self._on_training(n)
         labelled, values = self._labels(problem, finished[:n])
-        rng = np.random.default_rng([self._seed, n])
-        found = self._candidates(labelled, problem.losses(values), rng)
-        names = [self._space.format(architecture) for architecture in found]
-        numbers = np.tile(_mean(values), (len(found), 1, 1))
+        candidates = self._candidates(labelled, problem.losses(values), n)
+        running = self._running(finished, taken)
+        candidates, numbers = self._predicted(problem, labelled, values, candidates, running)
+        names = [self._space.format(a) for a in candidates.architectures]
+        keys = [self._space.key(a) for a in candidates.architectures]
+        self._plan = _Plan(trained_on, names, list(candidates.architectures), keys, numbers)
+        return self._plan
+
+    def _due(self, finished: int) -> int:
+        """How many of the finished trials the last training that is due learns from."""
+        n = self._n_startup_trials
+        while (later := n + max(self._retrain_every, n // 10)) <= finished:
+            n = later
+        return n
+
+    def _predicted(
+        self,
+        problem: _Problem,
+        labelled: Inputs,
+        values: NDArray[np.float64],
+        candidates: Inputs,
+        running: Collection[str],
+    ) -> tuple[Inputs, NDArray[np.float64]]:
+        """Train a model, and let it choose among candidates.
+
+        Returns:
+            The best candidates, with those that are running, and their plausible numbers,
+            (n, draws, k + c).
+        """
+        numbers = np.tile(_mean(values), (len(candidates), 1, 1))
         # What is constant teaches nothing and cannot be written as a distribution.
         varied = [k for k, column in enumerate(values.T) if _varies(column)]
-        if varied:
-            inputs = Inputs(self._space, labelled)
-            model = self._new_model(problem, varied, n).fit(inputs, values[:, varied])
-            candidates = Inputs(self._space, found)
-            numbers = np.tile(numbers, (1, _DRAWS, 1))
-            numbers[..., varied] = self._explored(model.draw(candidates, _DRAWS, seed=n))
-            # The best are read again, all numbers of a draw together. Only what was trained on
-            # decides which: a sampler that takes over must find the same.
-            known = {self._space.format(architecture) for architecture in labelled}
-            free = np.array([i for i, name in enumerate(names) if name not in known], np.intp)
-            best = self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]
-            running = self._running(finished, taken)
-            pending = [i for i, name in enumerate(names) if name in running]
-            rows = np.union1d(free[best], pending).astype(np.intp)
-            numbers = numbers[rows]
-            numbers[..., varied] = self._explored(model.sample(candidates[rows], _DRAWS, seed=n))
-            found, names = [found[i] for i in rows], [names[i] for i in rows]
-            self.model = model
-        keys = [self._space.key(architecture) for architecture in found]
-        self._plan = _Plan(trained_on, names, found, keys, numbers)
-        return self._plan
+        if not varied:
+            return candidates, numbers
+        n = len(labelled)
+        self.model = self._new_model(problem, varied, n).fit(labelled, values[:, varied])
+        numbers = np.tile(numbers, (1, _DRAWS, 1))
+        numbers[..., varied] = self._explored(self.model.draw(candidates, _DRAWS, seed=n))
+        # Only what was trained on decides which are best: a sampler that takes over must find the
+        # same.
+        known = {self._space.format(a) for a in labelled.architectures}
+        names = [self._space.format(a) for a in candidates.architectures]
+        free = np.array([i for i, name in enumerate(names) if name not in known], np.intp)
+        rng = np.random.default_rng([self._seed, n])
+        best = free[self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]]
+        busy = [i for i, name in enumerate(names) if name in running]
+        rows = np.union1d(best, np.array(busy, np.intp))
+        # These few are read again, all numbers of a draw together.
+        numbers, candidates = numbers[rows], candidates[rows]
+        numbers[..., varied] = self._explored(self.model.sample(candidates, _DRAWS, seed=n))
+        return candidates, numbers
 
     def _new_model(self, problem: _Problem, varied: list[int], labels: int) -> Predictor:
         names = [problem.numbers[k] for k in varied]
@@ -430,25 +455,46 @@ class RLMSampler(BaseSampler):
 
     def _labels(
         self, problem: _Problem, trials: list[FrozenTrial]
-    ) -> tuple[list[Architecture], NDArray[np.float64]]:
+    ) -> tuple[Inputs, NDArray[np.float64]]:
         """Each architecture once, with the mean of its numbers: measurements may be noisy."""
-        found: dict[str, tuple[Architecture, list[NDArray[np.float64]]]] = {}
+        found: dict[str, list[NDArray[np.float64]]] = {}
         for trial, numbers in zip(trials, problem.measured(trials), strict=True):
-            architecture = self._architecture(trial)
-            name = self._space.format(architecture)
-            found.setdefault(name, (architecture, []))[1].append(numbers)
-        labelled = [architecture for architecture, _ in found.values()]
-        return labelled, np.array([_mean(np.array(rows)) for _, rows in found.values()])
+            found.setdefault(self._space.format(self._architecture(trial)), []).append(numbers)
+        labelled = Inputs.buildable(self._space, map(self._space.parse, found))
+        means = [
+            _mean(np.array(found[self._space.format(architecture)]))
+            for architecture in labelled.architectures
+        ]
+        return labelled, np.array(means).reshape(len(means), len(problem.numbers))
 
-    def _candidates(
-        self, labelled: list[Architecture], losses: NDArray[np.float64], rng: np.random.Generator
-    ) -> list[Architecture]:
+    def _candidates(self, labelled: Inputs, losses: NDArray[np.float64], labels: int) -> Inputs:
+        """What may be proposed next.
+
+        Args:
+            labelled: What was learnt from.
+            losses: Its losses, (n, k).
+            labels: Of how many trials; seeds the random choices.
+        """
         if self._space.size <= self._n_candidates:
-            return list(self._space)
+            found = {self._space.format(a): a for a in self._space}
+        else:
+            found = self._relatives(labelled, losses, np.random.default_rng([self._seed, labels]))
+        candidates = Inputs.buildable(self._space, found.values())
+        if failed := len(found) - len(candidates):
+            _logger.warning(
+                f"{failed} of {len(found)} candidates cannot be built and are left out; the "
+                "space's onnx_text says why."
+            )
+        return candidates
+
+    def _relatives(
+        self, labelled: Inputs, losses: NDArray[np.float64], rng: np.random.Generator
+    ) -> dict[str, Architecture]:
+        """Neighbours of the front, theirs in turn if these are few, and random architectures."""
         front = np.flatnonzero(non_dominated(losses, ["minimize"] * losses.shape[1]))
         rng.shuffle(front)
         found: dict[str, Architecture] = {}
-        parents = [labelled[i] for i in front[:_PARENTS]]
+        parents = [labelled.architectures[i] for i in front[:_PARENTS]]
         while parents and len(found) < self._n_candidates // 2:
             relatives = [a for parent in parents for a in self._space.neighbours(parent)]
             new = {self._space.format(a): a for a in relatives}
@@ -460,7 +506,7 @@ class RLMSampler(BaseSampler):
         while len(found) < self._n_candidates:
             architecture = self._space.sample(rng)
             found[self._space.format(architecture)] = architecture
-        return list(found.values())
+        return found
 
 
 def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.parser
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-Architecture = Mapping[str, str]
+Architecture = Mapping[str, Any]
 """An immutable mapping from parameter name to choice: the dict Optuna calls ``trial.params``."""
 
 TEXT_VERSION = 1
@@ -37,7 +38,9 @@ class SearchSpace(ABC):
     """
 
     name: str
-    choices: Mapping[str, tuple[str, ...]]
+    choices: Mapping[str, tuple[Any, ...]]
+    affordable: int = 16_384
+    """So many texts are written within seconds."""
 
     @abstractmethod
     def parse(self, text: str) -> Architecture:
@@ -75,7 +78,7 @@ class SearchSpace(ABC):
         return onnx.parser.parse_model(text)
 
     @cached_property
-    def distributions(self) -> dict[str, CategoricalDistribution]:
+    def distributions(self) -> dict[str, BaseDistribution]:
         """Parameter name to Optuna distribution, one categorical per decision."""
         return {name: CategoricalDistribution(choices) for name, choices in self.choices.items()}
 

@@ -17,6 +17,8 @@ import numpy as np
 
 _HEADER = re.compile(r"^\s*(\w+)\s*(?:<[^>]*>)?\s*\((.*?)\)\s*=>\s*\((.*?)\)\s*\{?\s*$")
 _STATEMENT = re.compile(r"^\s*(\w+(?:\s*,\s*\w+)*)\s*=\s*([\w.]+)\s*(<.*>)?\s*\(([^()]*)\)\s*$")
+_TYPED = re.compile(r"(\w+\[[^\]]*\])\s+(\w+)")
+_WEIGHT = re.compile(r"w\d+")
 _LEXEME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d|[^\sA-Za-z\d]")
 
 # A sum of states needs no learning: the state of a statement with one of these operators is the
@@ -31,7 +33,12 @@ class TextError(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    """One line of a function: the operator with its attributes, and the values it reads."""
+    """One line of a function: the operator with its attributes, and the values it reads.
+
+    Inputs that have a type add it to the signatures of what reads them. Those of them that are
+    called ``w1``, ``w2`` and so on are weights: nothing is said of them but their type, and the
+    operator has another name, since what it does with them has to be learnt.
+    """
 
     outputs: tuple[str, ...]
     operator: str
@@ -105,6 +112,8 @@ def parse_block(text: str) -> Block:
     if header is None:
         raise TextError(f"not a function of ONNX text: {text.strip()[:60]!r}")
     name, inputs, outputs = header[1], _names(header[2]), _names(header[3])
+    types = {value: kind for kind, value in _TYPED.findall(lines[0].split("=>")[0])}
+    weights = {value for value in types if _WEIGHT.fullmatch(value)}
     statements = []
     defined = set(inputs)
     for line in lines[1:]:
@@ -114,8 +123,13 @@ def parse_block(text: str) -> Block:
         arguments = _names(match[4])
         if unknown := [value for value in arguments if value not in defined]:
             raise TextError(f"{name}: {unknown[0]!r} is read before it is defined")
-        operator, attributes = match[2], match[3] or ""
-        statements.append(Statement(_names(match[1]), operator, operator + attributes, arguments))
+        operator, signature = match[2], match[2] + (match[3] or "")
+        if typed := [types[value] for value in arguments if value in types]:
+            signature += f"({','.join(typed)})"
+        if not weights.isdisjoint(arguments):
+            operator += " of weights"
+            arguments = tuple(value for value in arguments if value not in weights)
+        statements.append(Statement(_names(match[1]), operator, signature, arguments))
         defined.update(statements[-1].outputs)
     if unknown := [value for value in outputs if value not in defined]:
         raise TextError(f"{name}: output {unknown[0]!r} is never defined")
@@ -173,8 +187,12 @@ class Tokenizer:
         self._signature = {text: index for index, text in enumerate(self.signatures)}
 
     @classmethod
-    def fit(cls, texts: Iterable[str], max_statements: int = 64) -> Tokenizer:
+    def fit(cls, texts: Iterable[str], max_statements: int | None = None) -> Tokenizer:
         """Learn what is constant, and the vocabulary of what is not.
+
+        Args:
+            texts: To learn from.
+            max_statements: Longest program; None: twice the longest here, at least 64.
 
         Raises:
             TextError: There are no texts, or one of them is not ONNX text.
@@ -191,6 +209,10 @@ class Tokenizer:
         signatures = dict.fromkeys(
             s.signature for block in rest for s in parse_block(block).statements
         )
+        if max_statements is None:
+            kept = (filter(rest.__contains__, blocks) for blocks in documents)
+            lengths = (sum(len(parse_block(b).statements) for b in blocks) for blocks in kept)
+            max_statements = max(64, 2 * max(lengths))
         words = dict.fromkeys(w for s in signatures for w in lexemes(s) if len(w) > 1)
         return cls(folded, sorted(signatures), sorted(words), max_statements)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -11,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_spaces.base import Architecture, SearchSpace
+from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 from surrogate.labels import check_labels
 
 
@@ -26,6 +27,18 @@ class Inputs:
 
     space: SearchSpace
     architectures: Sequence[Architecture]
+
+    @classmethod
+    def buildable(cls, space: SearchSpace, architectures: Iterable[Architecture]) -> Self:
+        """Those that have a text: what a user's function builds may be invalid."""
+        texts: dict[int, str] = {}
+        architectures = list(architectures)
+        for row, architecture in enumerate(architectures):
+            with suppress(ArchitectureError):
+                texts[row] = space.onnx_text(architecture)
+        inputs = cls(space, [architectures[row] for row in texts])
+        inputs.__dict__["texts"] = list(texts.values())
+        return inputs
 
     def __len__(self) -> int:
         return len(self.architectures)

@@ -29,7 +29,8 @@ class RLMPredictor(Predictor):
     Args:
         objectives: Names of the k numbers, accuracy first.
         seed: Seeds every random choice.
-        pool: Architectures without labels that training uses; 0 for none.
+        pool: Architectures without labels that training uses, fewer where their texts take long
+            to write; 0 for none.
         training: Fields of `surrogate.TrainingConfig` that differ from what is best for the
             number of labels.
         zero_cost: Let training see zero-cost scores of the pool; None: where they need not be
@@ -91,9 +92,11 @@ class RLMPredictor(Predictor):
 
     def _make_pool(self, inputs: Inputs) -> Pool:
         space = inputs.space
-        others = sample_space(space, self.pool, np.random.default_rng(self.seed))
+        count = min(self.pool, space.affordable)
+        others = sample_space(space, count, np.random.default_rng(self.seed))
+        pooled = Inputs.buildable(space, others)
         by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
-        by_text.update((space.onnx_text(other), other) for other in others)
+        by_text.update(zip(pooled.texts, pooled.architectures, strict=True))
         known = zero_cost.tabulated(space) if self.zero_cost is None else self.zero_cost
         if not known:
             return Pool(list(by_text), np.empty((len(by_text), 0)))
