@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/nas-rlm search --budget 120 --retrain-every 10 --seed 0 --out runs/demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -20,7 +20,7 @@ lint: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[compare,lightgbm,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[compare,lightgbm,workers,dev]"
 	touch $(READY)
 
 clean:

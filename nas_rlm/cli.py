@@ -79,6 +79,35 @@ def _search(arguments: argparse.Namespace) -> None:
     _name_files(files)
 
 
+def _worker(arguments: argparse.Namespace) -> None:
+    _quieten_optuna()
+    from tqdm import tqdm
+
+    from nas_rlm.benchmarks import get_benchmark
+    from nas_rlm.methods import make_sampler
+    from nas_rlm.workers import join_study, open_storage, work
+
+    benchmark = get_benchmark(
+        arguments.benchmark,
+        dataset=arguments.dataset,
+        devices=arguments.devices,
+        data=arguments.data,
+    )
+    storage = open_storage(arguments.storage, heartbeat_seconds=arguments.heartbeat)
+    study = join_study(storage, arguments.study, benchmark)
+    study.sampler = make_sampler(arguments.method, benchmark, arguments.budget, arguments.seed)
+    with tqdm(
+        desc="evaluated by all", total=arguments.budget, unit="arch", disable=arguments.quiet
+    ) as bar:
+
+        def show(complete: int) -> None:
+            bar.update(min(complete, bar.total) - bar.n)
+
+        distributions = benchmark.space.distributions
+        done = work(study, benchmark, distributions, arguments.budget, after_evaluation=show)
+    print(f"{arguments.study}: {arguments.budget} evaluations, {done} of them made here")
+
+
 def _plot(arguments: argparse.Namespace) -> None:
     _quieten_optuna()
     from nas_rlm.report import write_report
@@ -308,6 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nas-rlm {version('nas-rlm')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_search(commands)
+    _add_worker(commands)
     _add_plot(commands)
     _add_train(commands)
     _add_compare(commands)
@@ -376,6 +406,41 @@ def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default=_DEFAULTS.retrain_every,
         metavar="N",
         help="evaluations between trainings",
+    )
+
+
+def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "worker",
+        "search together with other workers on one storage",
+        "Search together with any number of other workers that are given the same storage, study\n"
+        "and benchmark, on this machine or on others, until the budget of all is spent. Workers\n"
+        "may be killed, and others may join, at any time.",
+        "nas-rlm worker --storage postgresql+psycopg2://me@host/nas --study first --budget 200",
+    )
+    command.set_defaults(run=_worker, resumable=True)
+    command.add_argument(
+        "--storage",
+        required=True,
+        metavar="WHERE",
+        help="a database's URL, grpc://HOST:PORT, or the path of a journal file",
+    )
+    command.add_argument("--study", required=True, metavar="NAME", help="of the study")
+    _add_quiet(command)
+    _add_benchmark(command)
+    group = command.add_argument_group("search")
+    group.add_argument(
+        "--budget", type=int, default=_DEFAULTS.budget, help="evaluations by all workers"
+    )
+    group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="of every random choice")
+    group.add_argument("--method", default=_DEFAULTS.method, help="rlm, random, nsga2 or tpe")
+    group.add_argument(
+        "--heartbeat",
+        type=int,
+        default=30,
+        metavar="SECONDS",
+        help="between signs of life to a database",
     )
 
 

@@ -27,6 +27,7 @@ _ENUMERABLE = 100_000
 _PARENTS = 50
 _DRAWS = 16
 """Plausible outcomes of each candidate, for the expected improvement."""
+_MOST_CLASHES = 20
 _FINALISTS = 500
 """Candidates whose numbers are sampled jointly, which takes longer than one by one."""
 
@@ -199,15 +200,20 @@ class RLMSampler(BaseSampler):
         taken = self._taken(trials, trial)
         finished = self._finished(trials)
         rng = np.random.default_rng([self._seed, trial.number])
-        if len(finished) < self._n_startup_trials:
-            proposal = self._random(rng, taken)
-        else:
-            problem = self._problem(study, names, finished)
-            proposal = self._improving(problem, finished, taken, rng)
-        # Other workers must see the choice before the trial's parameters reach the storage.
-        study._storage.set_trial_system_attr(
-            trial._trial_id, _PROPOSAL, self._space.format(proposal)
-        )
+        for _ in range(_MOST_CLASHES):
+            if len(finished) < self._n_startup_trials:
+                proposal = self._random(rng, taken)
+            else:
+                problem = self._problem(study, names, finished)
+                proposal = self._improving(problem, finished, taken, rng)
+            name = self._space.format(proposal)
+            # Other workers must see the choice before the trial's parameters reach the storage.
+            study._storage.set_trial_system_attr(trial._trial_id, _PROPOSAL, name)
+            # Of two that chose the same at once, at least one sees the other and gives way.
+            others = self._taken(study.get_trials(deepcopy=False), trial)
+            if name not in others or name in taken:
+                break
+            taken |= others
         return dict(proposal)
 
     def sample_independent(
