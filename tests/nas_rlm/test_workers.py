@@ -75,9 +75,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
         shutil.chown(folder, "postgres")
         user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     data = str(folder / "data")
     subprocess.run(
         [*user, str(programs / "initdb"), "-D", data, "-U", "tester", "-A", "trust"],
@@ -96,6 +94,12 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"postgresql+psycopg2://tester@127.0.0.1:{port}/postgres"
     subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)
     shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _start(where: str, log: Path, budget: int, seed: int) -> subprocess.Popen[str]:
@@ -267,3 +271,28 @@ def test_figures_that_differ_are_refused() -> None:
 def test_a_storage_that_cannot_be_opened(where: str) -> None:
     with pytest.raises(WorkerError, match=re.escape(where)):
         open_storage(where)
+
+
+def test_a_proxy_in_front_of_the_database_serves_workers(tmp_path: Path) -> None:
+    pytest.importorskip("grpc", reason="needs grpcio: pip install 'nas-rlm[workers]'")
+    server = (
+        "import sys, optuna; from nas_rlm.workers import open_storage; "
+        "optuna.storages.run_grpc_proxy_server("
+        "open_storage(sys.argv[1]), host='127.0.0.1', port=int(sys.argv[2]))"
+    )
+    port = _free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", server, f"sqlite:///{tmp_path / 'study.db'}", str(port)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        storage = open_storage(f"grpc://127.0.0.1:{port}")
+        storage.wait_server_ready(timeout=60)
+        command = ["worker", "--storage", f"grpc://127.0.0.1:{port}", "--study", "first"]
+        assert main([*command, "--devices", "gpu", "--budget", "5", "--quiet"]) == 0
+        study = optuna.load_study(study_name="first", storage=storage)
+        assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 5
+        storage.remove_session()
+    finally:
+        process.terminate()
+        process.wait()
