@@ -4,7 +4,8 @@ Run ``python -m experiments.search [TABLE] [--problems ...] [--methods ...] [--s
 where TABLE is ``nasbench201.csv.gz``, or set ``NAS_RLM_DATA``. Problems are CIFAR-10 test accuracy
 against the latency on a device, against all four (``all``), and accuracy alone (``cifar10``,
 ``cifar100``). Reported are seeds 0 to 9; settings were chosen on seeds from 100 on. Writes
-``search.json`` and ``search.md`` in ``experiments/results`` and goes on where it was stopped.
+``search.json``, ``search.md`` and plots in ``experiments/results`` and goes on where it was
+stopped.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import argparse
 import time
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 
 from experiments.records import RESULTS, Record, provenance, run_cells
 from nas_rlm.benchmarks import Benchmark, nasbench201
@@ -23,6 +27,7 @@ from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.methods import METHODS, make_sampler, search_distinct
 from nas_rlm.pareto import hypervolume_over_time
+from nas_rlm.plots import STYLE, attainment_figure, hypervolume_figure, save_figure
 
 BUDGETS = (50, 100, 200)
 DEVICES = ("pixel3", "eyeriss", "cpu", "gpu")
@@ -48,20 +53,7 @@ def main(arguments: argparse.Namespace) -> None:
         sampler = make_sampler(method, benchmark, max(BUDGETS), seed)
         found = search_distinct(benchmark, sampler, max(BUDGETS))
         seconds = time.perf_counter() - start
-        shares = hypervolume_over_time(benchmark, found.values)
-        accuracy = np.maximum.accumulate(found.values[:, 0])
-        best = benchmark.values[:, 0].max()
-        # A method that only repeats itself ends with fewer evaluations than it may make.
-        last = [min(n, len(shares)) - 1 for n in BUDGETS]
-        return {
-            "share": [float(shares[i]) for i in last],
-            "front": [_front_share(benchmark, found.rows[: i + 1]) for i in last],
-            "regret": [float(best - accuracy[i]) for i in last],
-            "evaluations_to_best": int((accuracy < best).sum()) + 1,
-            "trials": found.trials,
-            "evaluations": len(found.rows),
-            "seconds": seconds,
-        }
+        return {"rows": " ".join(map(str, found.rows)), "trials": found.trials, "seconds": seconds}
 
     cells = [
         {"problem": problem, "method": method, "seed": seed}
@@ -70,18 +62,36 @@ def main(arguments: argparse.Namespace) -> None:
         for method in arguments.methods
     ]
     about = provenance("python -m experiments.search", build(arguments.problems[0]).provenance)
-    records = run_cells(arguments.name, about, cells, measure)
+    records = [
+        {**record, "rows": np.array(record["rows"].split(), dtype=np.intp)}
+        for record in run_cells(arguments.name, about, cells, measure)
+    ]
     tables = []
     for problem in dict.fromkeys(record["problem"] for record in records):
         here = [record for record in records if record["problem"] == problem]
         tables.append(_table(build(problem), here))
+        if problem in DEVICES:
+            _plot(RESULTS / f"{arguments.name}_{problem}.png", build(problem), here)
     write_text(RESULTS / f"{arguments.name}.md", "\n".join(tables))
     print("\n".join(tables))
 
 
-def _front_share(benchmark: Benchmark, rows: np.ndarray) -> float:
-    """Share of the true front's points that are among some rows."""
-    return float(np.isin(benchmark.true_front, rows).mean())
+def _by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records of each method that there are, in the order of the registry."""
+    mine = {name: [r for r in records if r["method"] == name] for name in METHODS}
+    return {name: found for name, found in mine.items() if found}
+
+
+def _regret(benchmark: Benchmark, rows: NDArray[np.intp], budget: int) -> float:
+    """Of the best accuracy among the first evaluations."""
+    accuracy = benchmark.values[:, 0]
+    return float(accuracy.max() - accuracy[rows[:budget]].max())
+
+
+def _shares(benchmark: Benchmark, record: Record) -> NDArray[np.float64]:
+    """Share of the true hypervolume after each evaluation; the last counts for those not made."""
+    shares = hypervolume_over_time(benchmark, benchmark.values[record["rows"]])
+    return np.pad(shares, (0, max(BUDGETS) - len(shares)), mode="edge")
 
 
 def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
@@ -91,29 +101,47 @@ def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
     header = ["method", *((f"regret at {n}" if alone else f"share at {n}") for n in BUDGETS)]
     header += ["best found by 64" if alone else f"front found at {BUDGETS[-1]}"]
     rows = []
-    for name, method in METHODS.items():
-        mine = [record for record in records if record["method"] == name]
-        if not mine:
-            continue
-        kind = "regret" if alone else "share"
-        row = [method.title]
-        row += [mean_interval(record[kind][i] for record in mine) for i in range(len(BUDGETS))]
+    for name, mine in _by_method(records).items():
+        row = [METHODS[name].title]
         if alone:
-            found = sum(record["evaluations_to_best"] <= 64 for record in mine)
+            row += [
+                mean_interval(_regret(benchmark, record["rows"], n) for record in mine)
+                for n in BUDGETS
+            ]
+            found = sum(_regret(benchmark, record["rows"], 64) == 0 for record in mine)
             row.append(f"{found} of {len(mine)}")
         else:
-            row.append(mean_interval(record["front"][-1] for record in mine))
-        trials, evaluations, seconds = (
-            sum(record[name] for record in mine) / len(mine)
-            for name in ("trials", "evaluations", "seconds")
-        )
-        rows.append([*row, f"{trials:.0f}", f"{seconds / evaluations:.2f}"])
+            shares = [_shares(benchmark, record) for record in mine]
+            row += [mean_interval(curve[n - 1] for curve in shares) for n in BUDGETS]
+            row.append(
+                mean_interval(np.isin(benchmark.true_front, r["rows"]).mean() for r in mine)
+            )
+        trials = sum(record["trials"] for record in mine) / len(mine)
+        seconds = sum(record["seconds"] / len(record["rows"]) for record in mine) / len(mine)
+        rows.append([*row, f"{trials:.0f}", f"{seconds:.2f}"])
     what = "Regret of the best (%)" if alone else "Share of the true hypervolume"
     return (
         f"{what}, {objectives}, by distinct evaluations; mean and 95 % interval over {seeds} "
         "seeds. Trials are those that it took, repeats included; seconds are per evaluation.\n\n"
         f"{markdown_table([*header, 'trials', 'seconds'], rows)}"
     )
+
+
+def _plot(path: Path, benchmark: Benchmark, records: Sequence[Record]) -> None:
+    """Hypervolume over evaluations, and the median front after half of the budget."""
+    methods = _by_method(records)
+    shares = {
+        name: np.array([_shares(benchmark, record) for record in mine])
+        for name, mine in methods.items()
+    }
+    evaluated = {
+        name: [benchmark.values[record["rows"][: BUDGETS[1]]] for record in mine]
+        for name, mine in methods.items()
+    }
+    with matplotlib.rc_context(STYLE):
+        save_figure(hypervolume_figure(shares), path)
+        figure = attainment_figure(benchmark, evaluated)
+        save_figure(figure, path.with_name(f"{path.stem}_attainment.png"))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import moocore
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 ORDER_COLOURS = "viridis"
 _BACKGROUND = "#CCCCCC"
 _FIRST_FEW = 10
+_MOST_BANDS = 5
 _DASHES = (0, (4, 2))
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -72,10 +74,11 @@ def save_plots(
         for k, objective in latencies if len(latencies) > 1 else []:
             name = objective.name.removesuffix("_latency_ms")
             figures[f"front-{name}"] = fronts_figure(benchmark, found, [k], method=method)
-        return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+        return [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, when it is complete."""
     image = io.BytesIO()
     figure.savefig(image, format="png")
     write_bytes(path, image.getvalue())
@@ -206,7 +209,10 @@ def predictions_figure(benchmark: Benchmark, predictions: Predictions) -> Figure
 
 
 def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
-    """Share of the true hypervolume over evaluations: the mean, and a band from least to most."""
+    """Share of the true hypervolume over evaluations: the mean, and a band from least to most.
+
+    With many methods there are no bands, which would hide one another.
+    """
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
     for method, curves in shares.items():
@@ -214,7 +220,7 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
         seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
         _, title, colour = METHODS[method]
         axes.plot(steps, curves.mean(axis=0), color=colour, label=title + seeds)
-        if len(curves) > 1:
+        if len(curves) > 1 and len(shares) <= _MOST_BANDS:
             band = curves.min(axis=0), curves.max(axis=0)
             axes.fill_between(steps, *band, color=colour, alpha=0.15, linewidth=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -224,6 +230,43 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
         ylim=(_floor(shares), 1),
         xlabel="Distinct architectures evaluated",
         ylabel="Share of the true hypervolume",
+    )
+    axes.legend(loc="lower right")
+    return figure
+
+
+def attainment_figure(
+    benchmark: Benchmark, evaluated: Mapping[str, Sequence[NDArray[np.float64]]]
+) -> Figure:
+    """The front that half of a method's searches attain, accuracy over the first latency.
+
+    Args:
+        benchmark: What was searched, two objectives.
+        evaluated: Method to the values, (n, 2), that each of its searches evaluated.
+    """
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    latency_limits = _limits(benchmark.values[:, 1], 0, 0.999)
+    everything = benchmark.values[benchmark.true_front] * [-1, 1]
+    curves: dict[str, tuple[NDArray[np.float64], dict[str, Any]]]
+    curves = {"True front": (everything, {"color": "black", "linestyle": _DASHES, "zorder": 6})}
+    for method, runs in evaluated.items():
+        points = np.vstack([values * [-1, 1] for values in runs])
+        runs_of_points = np.repeat(np.arange(len(runs)), [len(values) for values in runs])
+        _, title, colour = METHODS[method]
+        median = moocore.eaf(points, runs_of_points, percentiles=[50])[:, :2]
+        curves[title] = median, {"color": colour, "linewidth": 1.2}
+    for title, (losses, style) in curves.items():
+        losses = losses[np.argsort(losses[:, 1])]
+        x = np.append(losses[:, 1], latency_limits[1])
+        axes.step(x, -np.append(losses[:, 0], losses[-1, 0]), where="post", label=title, **style)
+    best = benchmark.values[:, 0].max()
+    axes.set(
+        xlim=latency_limits,
+        ylim=(best - 6, best + 0.3),
+        xlabel=benchmark.objectives[1].label,
+        ylabel=benchmark.objectives[0].label,
+        title="Attained by half of the searches",
     )
     axes.legend(loc="lower right")
     return figure
