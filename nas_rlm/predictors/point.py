@@ -75,12 +75,28 @@ class PointPredictor(Predictor):
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
-        predicted = self.predict(inputs)
+        residuals = self._residuals()
+        drawn = np.random.default_rng(seed).integers(len(residuals), size=(len(inputs), samples))
+        return self._shifted(inputs, residuals[drawn])
+
+    def draw(self, inputs: Inputs, draws: int, *, seed: int = 0) -> NDArray[np.float64]:
+        """Predictions with the same residuals, of mean zero, for every input: (n, draws, k)."""
+        residuals = self._residuals()
+        order = np.random.default_rng(seed).permutation(len(residuals))
+        drawn = residuals[np.resize(order, draws)]
+        return self._shifted(inputs, drawn - drawn.mean(0))
+
+    def _residuals(self) -> NDArray[np.float64]:
+        self.check_fitted()
         if self._errors is None:
             self._errors = self._cross_validate()
-        scales, residuals = self._errors
-        drawn = np.random.default_rng(seed).integers(len(residuals), size=(len(inputs), samples))
-        coordinates = _coordinates(scales, predicted)[:, None] + residuals[drawn]
+        return self._errors.residuals
+
+    def _shifted(self, inputs: Inputs, residuals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Predictions of n inputs, each moved by residuals, ([n,] samples, k)."""
+        assert self._errors is not None
+        scales = self._errors.scales
+        coordinates = _coordinates(scales, self.predict(inputs))[:, None] + residuals
         return np.stack([s.inverse(coordinates[..., k]) for k, s in enumerate(scales)], axis=-1)
 
     def _cross_validate(self) -> _Errors:

@@ -19,7 +19,7 @@ from torch import nn
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.predictors import get_predictor
 from nas_rlm.predictors.classical import RidgePredictor
-from nas_rlm.sampler import RLMSampler, rlm_surrogate
+from nas_rlm.sampler import RLMSampler, _ordered_as, rlm_surrogate
 from search_spaces import from_builder, get_space
 from search_spaces.base import SearchSpace
 
@@ -255,6 +255,17 @@ def test_noisy_repeats_of_an_architecture_are_averaged(benchmark):
     ((texts, values),) = seen
     assert len(set(texts)) == len(values) == 5
     np.testing.assert_allclose(values, benchmark.values[:2000:400])
+
+
+def test_draws_are_put_together_as_samples_are():
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(5, 64))
+    samples = np.stack([first, -first + 0.1 * rng.normal(size=first.shape)], axis=-1)
+    draws = rng.normal(size=(5, 64, 2))
+    together = _ordered_as(samples, draws)
+    np.testing.assert_array_equal(np.sort(together, axis=1), np.sort(draws, axis=1))
+    for pair in together:
+        assert np.corrcoef(pair.T)[0, 1] < -0.9
 
 
 def test_any_predictor_can_be_the_surrogate(benchmark):

@@ -112,6 +112,17 @@ def test_samples_are_those_of_their_seed(fitted: Predictor, examples: Examples) 
     assert (first != fitted.sample(some, 5, seed=2)).any()
 
 
+def test_draws_are_samples_whose_middle_is_not_left_to_chance(
+    fitted: Predictor, examples: Examples
+) -> None:
+    draws = fitted.draw(examples.others, 16, seed=1)
+    assert draws.shape == (30, 16, 2)
+    assert np.isfinite(draws).all()
+    np.testing.assert_array_equal(draws, fitted.draw(examples.others, 16, seed=1))
+    off = np.median(draws, axis=1) - fitted.predict(examples.others)
+    assert (np.abs(off) < 2 * draws.std(axis=1)).all()
+
+
 def test_no_samples_are_an_error(fitted: Predictor, examples: Examples) -> None:
     with pytest.raises(ValueError, match="samples must be at least 1"):
         fitted.sample(examples.others, 0)
