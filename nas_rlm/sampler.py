@@ -121,7 +121,7 @@ class RLMSampler(BaseSampler):
         acquisition: Made from losses that are there, (m, k), and a reference point, (k,), all to
             be minimised; gives the worth of points, (..., k) to (...).
         exploration: Factor on how far draws stray from what the model expects: less than 1
-            trusts its expectations more than it does itself.
+            trusts its expectations more than the model does.
         independent_sampler: For parameters that are not the space's. None: a `RandomSampler`.
         seed: Seeds everything; None: a different search each time.
         on_training: Called before each training with the number of labels.
@@ -430,7 +430,9 @@ class RLMSampler(BaseSampler):
         n = len(labelled)
         self.model = self._new_model(problem, varied, n).fit(labelled, values[:, varied])
         numbers = np.tile(numbers, (1, _DRAWS, 1))
-        numbers[..., varied] = self._explored(self.model.draw(candidates, _DRAWS, seed=n))
+        numbers[..., varied] = self.model.draw(
+            candidates, _DRAWS, spread=self._exploration, seed=n
+        )
         # Only what was trained on decides which are best: a sampler that takes over must find the
         # same.
         known = {self._space.format(a) for a in labelled.architectures}
@@ -454,11 +456,6 @@ class RLMSampler(BaseSampler):
             return self._surrogate(names, seed)
         # Zero-cost scores grow with an accuracy, not with an error.
         return rlm_surrogate(names, seed, trend=varied[0] == 0 and problem.signs[0] < 0)
-
-    def _explored(self, draws: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Draws, (n, draws, k), as far from their means as exploration asks for."""
-        mean = draws.mean(1, keepdims=True)
-        return mean + self._exploration * (draws - mean)
 
     def _labels(
         self, problem: _Problem, trials: list[FrozenTrial]

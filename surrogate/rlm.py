@@ -301,6 +301,7 @@ class RLM:
         texts: Sequence[str],
         draws: int,
         *,
+        spread: float = 1.0,
         seed: int = 0,
         batch_size: int = 1024,
     ) -> np.ndarray:
@@ -312,6 +313,7 @@ class RLM:
         Args:
             texts: n texts.
             draws: Draws from each member.
+            spread: Factor on the standard deviations.
             seed: Of the noise.
             batch_size: Texts decoded at once.
 
@@ -322,7 +324,7 @@ class RLM:
         deviation = self._spread * _deviation(moments[..., 0], moments[..., 1])
         rng = np.random.default_rng(seed)
         noise = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
-        coordinates = moments[..., 0] + deviation * noise[:, None, None]
+        coordinates = moments[..., 0] + spread * deviation * noise[:, None, None]
         coordinates = coordinates.reshape(-1, *moments.shape[1:3])
         return np.stack([self._columns(draw) for draw in coordinates], axis=1)
 

@@ -90,9 +90,20 @@ class Predictor(ABC):
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         """Plausible numbers, (n, samples, k): their spread is what the predictor does not know."""
 
-    def draw(self, inputs: Inputs, draws: int, *, seed: int = 0) -> NDArray[np.float64]:
-        """As `sample`, (n, draws, k), but each number on its own where that is cheaper."""
-        return self.sample(inputs, draws, seed=seed)
+    @abstractmethod
+    def draw(
+        self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
+    ) -> NDArray[np.float64]:
+        """Plausible numbers as `sample` gives, (n, draws, k), but cheaper and evenly spread.
+
+        Each number is on its own, and all inputs have the same noise, so that none is lucky.
+
+        Args:
+            inputs: n architectures.
+            draws: Of each.
+            spread: Factor on how far they are from what is expected.
+            seed: Of the noise.
+        """
 
     def check_labels(self, inputs: Inputs, values: ArrayLike) -> NDArray[np.float64]:
         """Labels as an array, see `surrogate.labels.check_labels`."""

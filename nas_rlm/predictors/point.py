@@ -79,12 +79,13 @@ class PointPredictor(Predictor):
         drawn = np.random.default_rng(seed).integers(len(residuals), size=(len(inputs), samples))
         return self._shifted(inputs, residuals[drawn])
 
-    def draw(self, inputs: Inputs, draws: int, *, seed: int = 0) -> NDArray[np.float64]:
-        """Predictions with the same residuals, of mean zero, for every input: (n, draws, k)."""
+    def draw(
+        self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
+    ) -> NDArray[np.float64]:
         residuals = self._residuals()
         order = np.random.default_rng(seed).permutation(len(residuals))
         drawn = residuals[np.resize(order, draws)]
-        return self._shifted(inputs, drawn - drawn.mean(0))
+        return self._shifted(inputs, spread * (drawn - drawn.mean(0)))
 
     def _residuals(self) -> NDArray[np.float64]:
         self.check_fitted()

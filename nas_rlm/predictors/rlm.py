@@ -84,8 +84,10 @@ class RLMPredictor(Predictor):
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         return self.rlm.sample(inputs.texts, samples, seed=seed)
 
-    def draw(self, inputs: Inputs, draws: int, *, seed: int = 0) -> NDArray[np.float64]:
-        return self.rlm.draw(inputs.texts, draws, seed=seed)
+    def draw(
+        self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
+    ) -> NDArray[np.float64]:
+        return self.rlm.draw(inputs.texts, draws, spread=spread, seed=seed)
 
     def _costs_only(self) -> bool:
         return "latency" in self.objectives[0].lower()
