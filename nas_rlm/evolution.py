@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.pareto import non_dominated
+from nas_rlm.space_sampler import SpaceSampler, signs
 from search_spaces.base import Architecture, SearchSpace
 
 
-class NeighbourSampler(BaseSampler):
+class NeighbourSampler(SpaceSampler):
     """Random at first, then relatives of what was evaluated; see the subclasses.
 
     Args:
@@ -29,43 +27,16 @@ class NeighbourSampler(BaseSampler):
     def __init__(
         self, space: SearchSpace, *, n_startup_trials: int = 10, seed: int | None = None
     ) -> None:
-        self.space = space
-        self.n_startup_trials = n_startup_trials
-        self._independent_sampler = RandomSampler(seed=seed)
-        self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        super().__init__(space, seed=seed)
+        self._n_startup_trials = n_startup_trials
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self.space.distributions)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if search_space != self.space.distributions:
-            return {}
-        rng = np.random.default_rng([self._seed, trial.number])
-        finished = [
-            t
-            for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if t.distributions == search_space
-        ]
-        if len(finished) < self.n_startup_trials:
-            return dict(self.space.sample(rng))
-        signs = [-1 if d == StudyDirection.MAXIMIZE else 1 for d in study.directions]
-        losses = np.array([t.values for t in finished]) * signs
-        return dict(self._propose([t.params for t in finished], losses, rng))
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._independent_sampler.sample_independent(
-            study, trial, param_name, param_distribution
-        )
+    def _choose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Architecture:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        finished = [trial for trial in trials if self._ours(trial)]
+        if len(finished) < self._n_startup_trials:
+            return self._space.sample(rng)
+        losses = np.array([trial.values for trial in finished]) * signs(study)
+        return self._propose([self._architecture(trial) for trial in finished], losses, rng)
 
     @abstractmethod
     def _propose(
@@ -80,8 +51,8 @@ class NeighbourSampler(BaseSampler):
         self, architectures: Sequence[Architecture], evaluated: Sequence[Architecture]
     ) -> list[Architecture]:
         """Those that were not evaluated."""
-        seen = {self.space.format(architecture) for architecture in evaluated}
-        return [a for a in architectures if self.space.format(a) not in seen]
+        seen = {self._space.format(architecture) for architecture in evaluated}
+        return [a for a in architectures if self._space.format(a) not in seen]
 
 
 class LocalSearchSampler(NeighbourSampler):
@@ -99,9 +70,9 @@ class LocalSearchSampler(NeighbourSampler):
     ) -> Architecture:
         front = np.flatnonzero(non_dominated(losses, ["minimize"] * losses.shape[1]))
         for parent in rng.permutation(front):
-            if near := self._new(self.space.neighbours(evaluated[parent]), evaluated):
+            if near := self._new(self._space.neighbours(evaluated[parent]), evaluated):
                 return near[rng.integers(len(near))]
-        return self.space.sample(rng)
+        return self._space.sample(rng)
 
 
 class RegularizedEvolutionSampler(NeighbourSampler):
@@ -130,6 +101,6 @@ class RegularizedEvolutionSampler(NeighbourSampler):
         drawn = rng.integers(len(youngest), size=self.SAMPLE)
         best = drawn[np.argmin(dominates.sum(0)[drawn])]
         parent = evaluated[len(losses) - len(youngest) + best]
-        near = self.space.neighbours(parent)
+        near = self._space.neighbours(parent)
         near = self._new(near, evaluated) or near
         return near[rng.integers(len(near))]

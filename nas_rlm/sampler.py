@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
 from optuna.logging import get_logger
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.samplers import BaseSampler
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_rlm.acquisition import HypervolumeImprovement
 from nas_rlm.pareto import non_dominated
 from nas_rlm.predictors import Inputs, Predictor, get_predictor
-from search_spaces.base import Architecture, SearchSpace
+from nas_rlm.space_sampler import SpaceSampler, signs
+from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 from surrogate.labels import LEAST_LABELS
 
 _logger = get_logger(__name__)
@@ -82,15 +84,16 @@ class _Problem:
 class _Plan:
     """What one training of the model says about the candidates."""
 
+    constraints: tuple[str, ...]
     trained_on: tuple[tuple[float, ...], ...]
     names: list[str]
-    architectures: list[Architecture]
+    architectures: Sequence[Architecture]
     keys: list[str]
     numbers: NDArray[np.float64]
     """Plausible objectives and constraints, (candidates, draws, k + c)."""
 
 
-class RLMSampler(BaseSampler):
+class RLMSampler(SpaceSampler):
     """Proposes the architecture expected to add most to the Pareto front, never one twice.
 
     The first trials are random. After that a model is trained on the finished ones, predicts
@@ -160,8 +163,8 @@ class RLMSampler(BaseSampler):
             )
         if not 0 <= exploration < np.inf:
             raise ValueError(f"exploration must be at least 0, got {exploration}")
+        super().__init__(space, independent_sampler=independent_sampler, seed=seed)
         self.model: Predictor | None = None
-        self._space = space
         self._objectives = None if objectives is None else tuple(objectives)
         self._reference_point = reference_point
         self._n_startup_trials = n_startup_trials
@@ -170,36 +173,15 @@ class RLMSampler(BaseSampler):
         self._surrogate = surrogate
         self._acquisition = acquisition
         self._exploration = exploration
-        self._independent_sampler = independent_sampler or RandomSampler(seed=seed)
-        self._seed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         self._on_training = on_training
         self._plan: _Plan | None = None
         self._ignored: set[int] = set()
 
-    def reseed_rng(self) -> None:
-        self._seed = int(np.random.SeedSequence().generate_state(1)[0])
-        self._independent_sampler.reseed_rng()
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return dict(self._space.distributions)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if search_space != self._space.distributions:
-            return {
-                name: self._independent_sampler.sample_independent(
-                    study, trial, name, distribution
-                )
-                for name, distribution in search_space.items()
-            }
+    def _choose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Architecture:
         names = self._objective_names(study)
         trials = study.get_trials(deepcopy=False)
         taken = self._taken(trials, trial)
         finished = self._finished(trials)
-        rng = np.random.default_rng([self._seed, trial.number])
         for _ in range(_MOST_CLASHES):
             if len(finished) < self._n_startup_trials:
                 proposal = self._random(rng, taken)
@@ -214,21 +196,7 @@ class RLMSampler(BaseSampler):
             if name not in others or name in taken:
                 break
             taken |= others
-        return dict(proposal)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._independent_sampler.sample_independent(
-            study, trial, param_name, param_distribution
-        )
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._independent_sampler.before_trial(study, trial)
+        return proposal
 
     def after_trial(
         self,
@@ -237,7 +205,7 @@ class RLMSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        self._independent_sampler.after_trial(study, trial, state, values)
+        super().after_trial(study, trial, state, values)
         # Stop before an exhausted space makes the study repeat itself.
         trials = study.get_trials(deepcopy=False)
         if len(trials) >= self._space.size and self._ours(trial):
@@ -260,13 +228,6 @@ class RLMSampler(BaseSampler):
             )
         return names
 
-    def _ours(self, trial: FrozenTrial) -> bool:
-        """Whether a trial evaluated an architecture of the space."""
-        return all(trial.distributions.get(n) == d for n, d in self._space.distributions.items())
-
-    def _architecture(self, trial: FrozenTrial) -> Architecture:
-        return {name: trial.params[name] for name in self._space.distributions}
-
     def _taken(
         self, trials: Sequence[FrozenTrial], current: FrozenTrial
     ) -> dict[str, Architecture]:
@@ -280,11 +241,12 @@ class RLMSampler(BaseSampler):
                 taken[self._space.format(architecture)] = architecture
             elif _PROPOSAL in trial.system_attrs:
                 proposal = trial.system_attrs[_PROPOSAL]
-                taken[proposal] = self._space.parse(proposal)
+                with suppress(ArchitectureError):  # a trial of another space
+                    taken[proposal] = self._space.parse(proposal)
         return taken
 
     def _finished(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Trials that can be learnt from."""
+        """Trials that can be learnt from, in the order in which they were completed."""
         finished = []
         for trial in trials:
             if trial.state != TrialState.COMPLETE or not self._ours(trial):
@@ -297,17 +259,17 @@ class RLMSampler(BaseSampler):
                     f"Trial {trial.number} is not learnt from: its values {trial.values} and "
                     f"constraints {trial.constraints} are not all finite."
                 )
-        return finished
+        # By number, a slow worker's trial would come between those that were learnt from.
+        return sorted(finished, key=lambda t: (t.datetime_complete or datetime.max, t.number))
 
     def _problem(
         self, study: Study, names: tuple[str, ...], finished: list[FrozenTrial]
     ) -> _Problem:
-        signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])
         reference = None
         if self._reference_point is not None:
-            reference = np.asarray(self._reference_point, dtype=np.float64) * signs
+            reference = np.asarray(self._reference_point, dtype=np.float64) * signs(study)
         constraints = sorted({key for trial in finished for key in trial.constraints})
-        return _Problem(names, tuple(constraints), signs, reference)
+        return _Problem(names, tuple(constraints), signs(study), reference)
 
     def _random(self, rng: np.random.Generator, taken: Collection[str]) -> Architecture:
         """A random architecture, a new one unless none is left."""
@@ -388,8 +350,9 @@ class RLMSampler(BaseSampler):
         n = self._due(len(finished))
         # With the values, because trials of different studies may have the same ids.
         trained_on = tuple((trial._trial_id, *trial.values) for trial in finished[:n])
-        if self._plan is not None and self._plan.trained_on == trained_on:
-            return self._plan
+        known = self._plan
+        if known and (known.constraints, known.trained_on) == (problem.constraints, trained_on):
+            return known
         if self._on_training is not None:
             self._on_training(n)
         labelled, values = self._labels(problem, finished[:n])
@@ -398,7 +361,9 @@ class RLMSampler(BaseSampler):
         candidates, numbers = self._predicted(problem, labelled, values, candidates, running)
         names = [self._space.format(a) for a in candidates.architectures]
         keys = [self._space.key(a) for a in candidates.architectures]
-        self._plan = _Plan(trained_on, names, list(candidates.architectures), keys, numbers)
+        self._plan = _Plan(
+            problem.constraints, trained_on, names, candidates.architectures, keys, numbers
+        )
         return self._plan
 
     def _due(self, finished: int) -> int:

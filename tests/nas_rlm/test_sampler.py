@@ -294,6 +294,30 @@ def test_constraints_that_trials_set_are_learnt_and_kept(benchmark):
     assert best > max(t.values[0] for t, ok in zip(study.trials, met[:20], strict=False) if ok)
 
 
+def test_a_constraint_may_come_late(benchmark):
+    def constrained(trial):
+        accuracy, latency = objective_of(benchmark)(trial)
+        if trial.number > 12:
+            trial.set_constraint("budget", latency - 12.0)
+        return accuracy, latency
+
+    study = optuna.create_study(directions=benchmark.directions, sampler=new_sampler())
+    study.optimize(constrained, n_trials=20)
+    assert len(set(proposals(study))) == 20
+    assert "constraint budget" in study.sampler.model.objectives
+
+
+def test_trials_that_end_out_of_turn_cause_no_training(benchmark):
+    trained = []
+    sampler = new_sampler(on_training=trained.append, surrogate=ridge)
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    asked = [study.ask(dict(SPACE.distributions)) for _ in range(12)]
+    for trial in reversed(asked):
+        study.tell(trial, benchmark.evaluate(trial.params))
+        study.ask(dict(SPACE.distributions))
+    assert trained == [6, 10]
+
+
 def test_infinite_values_are_not_learnt_from_and_do_no_harm(benchmark, caplog):
     def objective(trial):
         accuracy, latency = objective_of(benchmark)(trial)
