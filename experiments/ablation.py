@@ -293,24 +293,44 @@ def main(table: str | None, labels: int, seeds: int) -> None:
         mine = [record for record in records if record["variant"] == variant]
         return mean_interval(figure(record) for record in mine)
 
-    header = ["variant", "tau", *(o.label.removesuffix(" (ms)") for o in benchmark.objectives[1:])]
+    def paired(variant: str, base: str) -> str:
+        """Difference of tau for the same labels."""
+        if variant == base:
+            return ""
+        pairs = ([r["tau"] for r in records if r["variant"] == v] for v in (variant, base))
+        return mean_interval(mine - its for mine, its in zip(*pairs, strict=True))
+
+    header = [
+        "variant",
+        "tau",
+        "difference",
+        *(o.label.removesuffix(" (ms)") for o in benchmark.objectives[1:]),
+    ]
     rows = [
         [
             variant,
             mean(variant, lambda record: record["tau"]),
+            paired(variant, "RLM"),
             *(mean(variant, partial(_rho, 1 + k)) for k in range(len(DEVICES))),
         ]
         for variant in INGREDIENTS
     ]
     alone = [
-        [variant, mean(variant, lambda record: record["tau"]), mean(variant, partial(_rho, 0))]
+        [
+            variant,
+            mean(variant, lambda record: record["tau"]),
+            "" if variant == FLOPS else paired(variant, "digits"),
+            mean(variant, partial(_rho, 0)),
+        ]
         for variant in ALONE
     ]
+    alone_header = ["what writes it", "tau", "difference", "rho"]
     text = (
         f"{labels} labels, {seeds} seeds, mean and 95 % interval: tau of CIFAR-10 test accuracy "
-        "and rho of latencies on all other architectures, with one ingredient changed at a "
-        f"time.\n\n{markdown_table(header, rows)}\nAccuracy from the labels alone, one model of "
-        f"the same encoder:\n\n{markdown_table(['what writes it', 'tau', 'rho'], alone)}"
+        "and rho of latencies on all other architectures, with one ingredient changed at a time; "
+        f"differences of tau are for the same labels.\n\n{markdown_table(header, rows)}\n"
+        "Accuracy from the labels alone, one model of the same encoder:\n\n"
+        f"{markdown_table(alone_header, alone)}"
     )
     write_text(RESULTS / "ablation.md", text)
     print(text)

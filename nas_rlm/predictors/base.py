@@ -90,13 +90,13 @@ class Predictor(ABC):
     def sample(self, inputs: Inputs, samples: int, *, seed: int = 0) -> NDArray[np.float64]:
         """Plausible numbers, (n, samples, k): their spread is what the predictor does not know."""
 
-    @abstractmethod
     def draw(
         self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
     ) -> NDArray[np.float64]:
-        """Plausible numbers as `sample` gives, (n, draws, k), but cheaper and evenly spread.
+        """Plausible numbers for a comparison of many inputs, (n, draws, k).
 
-        Each number is on its own, and all inputs have the same noise, so that none is lucky.
+        Where it can be had, they are cheaper than samples, each number is on its own, and all
+        inputs have the same, evenly spread noise, so that none of them is lucky.
 
         Args:
             inputs: n architectures.
@@ -104,6 +104,9 @@ class Predictor(ABC):
             spread: Factor on how far they are from what is expected.
             seed: Of the noise.
         """
+        samples = self.sample(inputs, draws, seed=seed)
+        mean = samples.mean(axis=1, keepdims=True)
+        return mean + spread * (samples - mean)
 
     def check_labels(self, inputs: Inputs, values: ArrayLike) -> NDArray[np.float64]:
         """Labels as an array, see `surrogate.labels.check_labels`."""
