@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 .PHONY: demo test lint clean
 
 demo: $(READY)
-	$(BIN)/nas-rlm search --budget 120 --retrain-every 10 --seed 0 --out runs/demo
+	$(BIN)/nas-rlm search --budget 100 --retrain-every 15 --seed 0 --out runs/demo
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
