@@ -95,9 +95,8 @@ class RegularizedEvolutionSampler(NeighbourSampler):
         rng: np.random.Generator,
     ) -> Architecture:
         youngest = losses[-self.POPULATION :]
-        dominates = (youngest[:, None] <= youngest).all(-1) & (youngest[:, None] < youngest).any(
-            -1
-        )
+        others = youngest[:, None]
+        dominates = (others <= youngest).all(-1) & (others < youngest).any(-1)
         drawn = rng.integers(len(youngest), size=self.SAMPLE)
         best = drawn[np.argmin(dominates.sum(0)[drawn])]
         parent = evaluated[len(losses) - len(youngest) + best]

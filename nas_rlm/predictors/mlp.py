@@ -16,6 +16,7 @@ from tqdm import trange
 from nas_rlm.predictors.base import Inputs
 from nas_rlm.predictors.features import Table, choices, paths
 from nas_rlm.predictors.point import PointPredictor, fit_scale
+from surrogate.scale import to_values
 
 _HIDDEN = 128
 _BATCH = 32
@@ -81,7 +82,7 @@ class MLPPredictor(PointPredictor):
         with torch.no_grad():
             outputs = self._networks(table[None]).mean(0).double().numpy()
         coordinates = outputs * self._deviation + self._mean
-        return np.stack([s.inverse(coordinates[:, k]) for k, s in enumerate(self._scales)], axis=1)
+        return to_values(self._scales, coordinates)
 
 
 class _Networks:

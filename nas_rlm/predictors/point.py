@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas_rlm.predictors.base import Inputs, Predictor
-from surrogate.scale import Scale
+from surrogate.scale import Scale, to_coordinates, to_values
 
 
 class _Errors(NamedTuple):
@@ -97,8 +97,7 @@ class PointPredictor(Predictor):
         """Predictions of n inputs, each moved by residuals, ([n,] samples, k)."""
         assert self._errors is not None
         scales = self._errors.scales
-        coordinates = _coordinates(scales, self.predict(inputs))[:, None] + residuals
-        return np.stack([s.inverse(coordinates[..., k]) for k, s in enumerate(scales)], axis=-1)
+        return to_values(scales, _coordinates(scales, self.predict(inputs))[:, None] + residuals)
 
     def _cross_validate(self) -> _Errors:
         assert self._examples is not None
@@ -136,5 +135,4 @@ def fit_scale(labels: NDArray[np.float64]) -> Scale:
 
 def _coordinates(scales: Sequence[Scale], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values, (n, k), on their scales; those far beyond all labels count as just beyond them."""
-    columns = [scale(values[:, k]).clip(*Scale.RANGE) for k, scale in enumerate(scales)]
-    return np.stack(columns, axis=1)
+    return to_coordinates(scales, values).clip(*Scale.RANGE)
