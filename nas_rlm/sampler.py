@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,10 @@ _logger = get_logger(__name__)
 _PROPOSAL = "nas_rlm:architecture"
 _ENUMERABLE = 100_000
 _PARENTS = 50
-_DRAWS = 16
+_DRAWS = 32
 """Plausible outcomes of each candidate, for the expected improvement."""
 _MOST_CLASHES = 20
-_FINALISTS = 500
+_FINALISTS = 300
 """Candidates whose numbers are sampled jointly, which takes longer than one by one."""
 
 
@@ -67,6 +68,17 @@ class _Problem:
         """Of numbers (..., k + c), to be minimised, (..., k)."""
         return numbers[..., : len(self.signs)] * self.signs
 
+    def of_interest(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers (n, k + c) with objectives no worse than a given reference point.
+
+        How much worse need not be learnt, and would take most of a scale: a network that does not
+        train at all is further from the worst acceptable one than that is from the best.
+        """
+        if self.reference is None:
+            return numbers
+        losses = np.minimum(self.losses(numbers), self.reference)
+        return np.hstack([losses * self.signs, numbers[:, len(self.signs) :]])
+
     def violation(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far constraints are from being met, of numbers (..., k + c), (...)."""
         return np.maximum(np.nan_to_num(numbers[..., len(self.signs) :]), 0.0).sum(-1)
@@ -86,8 +98,7 @@ class _Plan:
 
     constraints: tuple[str, ...]
     trained_on: tuple[tuple[float, ...], ...]
-    names: list[str]
-    architectures: Sequence[Architecture]
+    candidates: Inputs
     keys: list[str]
     numbers: NDArray[np.float64]
     """Plausible objectives and constraints, (candidates, draws, k + c)."""
@@ -102,8 +113,9 @@ class RLMSampler(SpaceSampler):
     the model's joint samples comes next. Between trainings the front is kept up to date.
 
     Everything is recomputed from the study's storage, so a sampler can be lost and another one
-    goes on. Architectures that are being evaluated elsewhere are counted as what the model expects
-    of them. Constraints that trials set (``trial.set_constraint``, at most 0 where feasible) are
+    goes on; but its first training starts anew, where the lost one would have gone on from its
+    last. Architectures that are being evaluated elsewhere are counted as what the model expects of
+    them. Constraints that trials set (``trial.set_constraint``, at most 0 where feasible) are
     learnt as further numbers, and only feasible draws improve the front. Parameters that are not
     the space's own are left to ``independent_sampler``.
 
@@ -112,7 +124,8 @@ class RLMSampler(SpaceSampler):
         objectives: Names of the study's objectives, in order; accuracy first, then latencies.
             None: they are numbered.
         reference_point: Objective values beyond which nothing is of interest, in the
-            objectives' units. None: a little beyond the worst values on the front so far.
+            objectives' units; how far beyond is not learnt. None: a little beyond the worst
+            values on the front so far.
         n_startup_trials: Finished trials before the model is used, at least 4.
         retrain_every: Finished trials between trainings, or a tenth of those before, if that is
             more.
@@ -296,16 +309,16 @@ class RLMSampler(SpaceSampler):
         # would try all of its twins one after the other.
         since = finished[len(plan.trained_on) :]
         tried = {self._space.key(self._architecture(trial)) for trial in since}
-        free = [i for i, name in enumerate(plan.names) if name not in taken]
+        free = [i for i, name in enumerate(plan.candidates.names) if name not in taken]
         rows = [i for i in free if plan.keys[i] not in tried] or free
         if not rows:
             return self._random(rng, taken)
         # Where other workers are busy, what the model expects of their trials is already there.
         running = self._running(finished, taken)
-        pending = [i for i, name in enumerate(plan.names) if name in running]
+        pending = [i for i, name in enumerate(plan.candidates.names) if name in running]
         there = np.vstack([problem.measured(finished), plan.numbers[pending].mean(1)])
         best = self._best_first(problem, there, plan.numbers[rows], rng)[0]
-        return plan.architectures[rows[best]]
+        return plan.candidates.architectures[rows[best]]
 
     def _best_first(
         self,
@@ -358,12 +371,14 @@ class RLMSampler(SpaceSampler):
         labelled, values = self._labels(problem, finished[:n])
         candidates = self._candidates(labelled, problem.losses(values), n)
         running = self._running(finished, taken)
-        candidates, numbers = self._predicted(problem, labelled, values, candidates, running)
-        names = [self._space.format(a) for a in candidates.architectures]
-        keys = [self._space.key(a) for a in candidates.architectures]
-        self._plan = _Plan(
-            problem.constraints, trained_on, names, candidates.architectures, keys, numbers
+        # What the last training learnt is not learnt again, unless it was of another study.
+        goes_on = known is not None and known.trained_on == trained_on[: len(known.trained_on)]
+        earlier = self.model if goes_on else None
+        candidates, numbers = self._predicted(
+            problem, labelled, values, candidates, running, earlier
         )
+        keys = [self._space.key(a) for a in candidates.architectures]
+        self._plan = _Plan(problem.constraints, trained_on, candidates, keys, numbers)
         return self._plan
 
     def _due(self, finished: int) -> int:
@@ -380,6 +395,7 @@ class RLMSampler(SpaceSampler):
         values: NDArray[np.float64],
         candidates: Inputs,
         running: Collection[str],
+        earlier: Predictor | None,
     ) -> tuple[Inputs, NDArray[np.float64]]:
         """Train a model, and let it choose among candidates.
 
@@ -387,25 +403,29 @@ class RLMSampler(SpaceSampler):
             The best candidates, with those that are running, and their plausible numbers,
             (n, draws, k + c).
         """
-        numbers = np.tile(_mean(values), (len(candidates), 1, 1))
+        lessons = problem.of_interest(values)
+        numbers = np.tile(_mean(lessons), (len(candidates), 1, 1))
         # What is constant teaches nothing and cannot be written as a distribution.
-        varied = [k for k, column in enumerate(values.T) if _varies(column)]
+        varied = [k for k, column in enumerate(lessons.T) if _varies(column)]
         if not varied:
             return candidates, numbers
         n = len(labelled)
-        self.model = self._new_model(problem, varied, n).fit(labelled, values[:, varied])
+        self.model = self._new_model(problem, varied, n)
+        if earlier is not None:
+            self.model.go_on_from(earlier)
+        self.model.fit(labelled, lessons[:, varied])
         numbers = np.tile(numbers, (1, _DRAWS, 1))
         numbers[..., varied] = self.model.draw(
             candidates, _DRAWS, spread=self._exploration, seed=n
         )
         # Only what was trained on decides which are best: a sampler that takes over must find the
         # same.
-        known = {self._space.format(a) for a in labelled.architectures}
-        names = [self._space.format(a) for a in candidates.architectures]
-        free = np.array([i for i, name in enumerate(names) if name not in known], np.intp)
+        known = set(labelled.names)
+        unknown = [i for i, name in enumerate(candidates.names) if name not in known]
+        free = np.array(unknown, dtype=np.intp)
         rng = np.random.default_rng([self._seed, n])
         best = free[self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]]
-        busy = [i for i, name in enumerate(names) if name in running]
+        busy = [i for i, name in enumerate(candidates.names) if name in running]
         rows = np.union1d(best, np.array(busy, np.intp))
         # These few are read again, for how their numbers depend on one another.
         numbers, candidates = numbers[rows], candidates[rows]
@@ -430,10 +450,7 @@ class RLMSampler(SpaceSampler):
         for trial, numbers in zip(trials, problem.measured(trials), strict=True):
             found.setdefault(self._space.format(self._architecture(trial)), []).append(numbers)
         labelled = Inputs.buildable(self._space, map(self._space.parse, found))
-        means = [
-            _mean(np.array(found[self._space.format(architecture)]))
-            for architecture in labelled.architectures
-        ]
+        means = [_mean(np.array(found[name])) for name in labelled.names]
         return labelled, np.array(means).reshape(len(means), len(problem.numbers))
 
     def _candidates(self, labelled: Inputs, losses: NDArray[np.float64], labels: int) -> Inputs:
@@ -445,13 +462,21 @@ class RLMSampler(SpaceSampler):
             labels: Of how many trials; seeds the random choices.
         """
         if self._space.size <= self._n_candidates:
-            found = {self._space.format(a): a for a in self._space}
-        else:
-            found = self._relatives(labelled, losses, np.random.default_rng([self._seed, labels]))
-        candidates = Inputs.buildable(self._space, found.values())
-        if failed := len(found) - len(candidates):
+            return self._whole
+        rng = np.random.default_rng([self._seed, labels])
+        return self._buildable(self._relatives(labelled, losses, rng).values())
+
+    @cached_property
+    def _whole(self) -> Inputs:
+        """The space."""
+        return self._buildable(self._space)
+
+    def _buildable(self, architectures: Iterable[Architecture]) -> Inputs:
+        wanted = list(architectures)
+        candidates = Inputs.buildable(self._space, wanted)
+        if failed := len(wanted) - len(candidates):
             _logger.warning(
-                f"{failed} of {len(found)} candidates cannot be built and are left out; the "
+                f"{failed} of {len(wanted)} candidates cannot be built and are left out; the "
                 "space's onnx_text says why."
             )
         return candidates
@@ -486,8 +511,10 @@ def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
         seed: Of its training.
         options: Other arguments of `nas_rlm.predictors.rlm.RLMPredictor`.
     """
-    quick = {"members": 1, "pool": 2048, "training": {"passes": 50, "steps": 150}}
-    return get_predictor("rlm", names, seed=seed, **{**quick, **options})
+    quick = {"passes": 50, "steps": 150, "guess_share": 0.5, "doubt": True}
+    options = {"members": 1, "pool": 2048, **options}
+    training = {**quick, **options.pop("training", {})}
+    return get_predictor("rlm", names, seed=seed, training=training, **options)
 
 
 def _ordered_as(samples: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -125,7 +125,7 @@ class DigitLosses:
         examples: n programs with labels.
         number: How numbers are written.
         scales: Of the k objectives.
-        widths: Of the soft targets in coordinates, (k,).
+        widths: Of the soft targets in coordinates, (n, k).
         config: How it is trained.
         correlation: Of errors of the labels, (k, k), whose deviations are the widths: where
             numbers see one another, they are drawn with their errors. None: labels are as they
@@ -160,7 +160,8 @@ class DigitLosses:
         order = draw_rows(len(self.examples), size, steps)
         drawn = self.examples[order.flatten()]
         visible = torch.rand(len(drawn)) >= self.config.hidden
-        values, widths = self._with_errors(drawn.values, visible.numpy())
+        widths = self.widths[order.flatten()]
+        values, widths = self._with_errors(drawn.values, widths, visible.numpy())
         noise = torch.randn(values.shape, dtype=torch.float64).numpy()
         targets = self._targets(values, widths, noise)
         visible = visible.to(self.device)
@@ -174,17 +175,16 @@ class DigitLosses:
     @torch.inference_mode()
     def held_out(self, held: Examples) -> float:
         """Loss on other examples, whose numbers do not see one another."""
-        widths = np.broadcast_to(self.widths, held.values.shape)
+        widths = np.full(held.values.shape, self.config.softness)
         targets = self._targets(held.values, widths, np.zeros(held.values.shape))
         visible = torch.zeros(len(held), dtype=torch.bool, device=self.device)
         everything = torch.arange(len(self.scales), device=self.device)
         return self._loss(held.batch, targets, visible, everything).item()
 
     def _with_errors(
-        self, values: np.ndarray, visible: np.ndarray
+        self, values: np.ndarray, widths: np.ndarray, visible: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Labels (n, k) and widths (n, k); those that are visible (n,) are drawn with errors."""
-        widths = np.broadcast_to(self.widths, values.shape)
         if self.factor is None:
             return values, widths
         noise = torch.randn(values.shape, dtype=torch.float64).numpy() @ self.factor.T

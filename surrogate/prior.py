@@ -152,23 +152,33 @@ class GaussianProcess:
         return self
 
     @torch.no_grad()
-    def predict(self) -> np.ndarray:
-        """Means of all m texts, (m,)."""
-        means = [
-            self._kernel(self._products(chunk, self.rows)) @ self._solved[:, 0]
-            + self.slope * self.trend[chunk]
-            for chunk in torch.arange(len(self.trend)).split(_CHUNK)
-        ]
-        return torch.cat(means).numpy() * self.deviation + self.mean
+    def predict(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means of all m texts, and standard deviations of their labels, (m,) each."""
+        means, deviations = [], []
+        for chunk in torch.arange(len(self.trend)).split(_CHUNK):
+            kernel = self._kernel(self._products(chunk, self.rows))
+            means.append(kernel @ self._solved[:, 0] + self.slope * self.trend[chunk])
+            known = torch.linalg.solve_triangular(self._factor, kernel.T, upper=False)
+            variance = self._variance(chunk) + self.noise.exp() - (known**2).sum(0)
+            deviations.append(variance.clamp(min=self.noise.exp().item()).sqrt())
+        mean = torch.cat(means).numpy() * self.deviation + self.mean
+        return mean, torch.cat(deviations).numpy() * self.deviation
 
     @torch.no_grad()
-    def leave_one_out(self) -> np.ndarray:
-        """What each label differs by from what the others say of it, (n,).
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """What labels differ by from what the others say, and the deviations of that, (n,) each.
 
         Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 5.12.
         """
         precision = torch.cholesky_inverse(self._factor).diagonal()
-        return (self._solved[:, 0] / precision).numpy() * self.deviation
+        residuals = (self._solved[:, 0] / precision).numpy() * self.deviation
+        return residuals, precision.rsqrt().numpy() * self.deviation
+
+    def _variance(self, rows: Tensor) -> Tensor:
+        """What is expected of some texts before any label, (rows,)."""
+        squares = [(group[rows] ** 2).mean(1) for group in self.groups]
+        linear, smooth = self.amplitude.exp().view(-1, 2).T
+        return torch.stack(squares, 1) @ linear + smooth.sum()
 
     def _noise(self, n: int) -> Tensor:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
@@ -188,9 +198,26 @@ class GaussianProcess:
         return torch.stack(parts).sum(0)
 
 
+@dataclass(frozen=True)
+class Guesses:
+    """What Gaussian processes say of k numbers of m texts, from labels of n of them.
+
+    Attributes:
+        means: (m, k).
+        doubts: How far off each may be, (m, k), on average over the labels 1 where each is left
+            out: the further from the labels, the more.
+        residuals: What each label differs by from what the others say of it, (n, k), NaN where it
+            is missing.
+    """
+
+    means: np.ndarray
+    doubts: np.ndarray
+    residuals: np.ndarray
+
+
 def expect(
     features: Features, rows: np.ndarray, labels: np.ndarray, simplified: Sequence[bool]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Guesses:
     """What a Gaussian process for each objective says of a pool.
 
     Args:
@@ -198,21 +225,19 @@ def expect(
         rows: Where the n labelled texts are in the pool, (n,).
         labels: Their labels, (n, k), NaN where missing.
         simplified: Which of the k objectives depend on the function alone.
-
-    Returns:
-        Means, (m, k), and what each label differs by from what the others say of it, (n, k), NaN
-        where it is missing.
     """
     means = np.empty((len(features.trend), labels.shape[1]))
+    doubts = np.empty_like(means)
     residuals = np.full_like(labels, np.nan)
     for k, column in enumerate(labels.T):
         known = ~np.isnan(column)
         trend = features.trend if k == 0 else torch.zeros_like(features.trend)
         process = GaussianProcess(features.groups(simplified[k]), trend)
         process.fit(rows[known], column[known])
-        means[:, k] = process.predict()
-        residuals[known, k] = process.leave_one_out()
-    return means, residuals
+        means[:, k], deviations = process.predict()
+        residuals[known, k], left_out = process.leave_one_out()
+        doubts[:, k] = deviations / np.sqrt((left_out**2).mean())
+    return Guesses(means, doubts, residuals)
 
 
 def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 from scipy.stats.qmc import MultivariateNormalQMC
 from tqdm import tqdm
 
@@ -27,13 +27,16 @@ from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
 from surrogate.prior import Pool
 from surrogate.scale import Scale, to_coordinates, to_values
-from surrogate.teacher import Lessons, Teacher
+from surrogate.teacher import Earlier, Lessons, Teacher
 from surrogate.text import Programs, Tokenizer
 from surrogate.training import Examples, TrainingConfig, train
 
 CHECKPOINT_VERSION = 3
 CALIBRATED = 256
 """Texts that the spread of digits is set by."""
+TAILS = 4
+"""Degrees of freedom of Student's t distribution, which draws follow: where labels come from a
+search, one error in thirty is beyond three standard deviations, not one in four hundred."""
 
 
 class CheckpointError(ValueError):
@@ -98,6 +101,7 @@ class RLM:
         self._tokenizer: Tokenizer | None = None
         self._scales: list[Scale] = []
         self._models: list[RegressionLanguageModel] = []
+        self._taught: Earlier | None = None
         # What standard deviations of digits, and those of samples, which lack what is unlikely,
         # must be multiplied by to be those of the errors.
         self._spread = np.ones(len(self.objectives))
@@ -109,10 +113,11 @@ class RLM:
         values: ArrayLike,
         *,
         pool: Pool | None = None,
+        start: RLM | None = None,
         progress: bool = True,
         checkpoint: Path | None = None,
     ) -> RLM:
-        """Train from scratch.
+        """Train from scratch, or go on from an earlier model.
 
         With a pool of texts without labels, a teacher learns first (`surrogate.teacher`): a
         Gaussian process and ``members`` scorers say what to expect of every text of the pool, and
@@ -123,6 +128,8 @@ class RLM:
             texts: n texts.
             values: Labels, (n, k), NaN where one is missing.
             pool: Texts like those that will be predicted, the n labelled ones among them.
+            start: A model of the same kind, trained in this process with a pool, to go on from:
+                new labels are learnt in fewer steps, see ``training.again``.
             progress: Show a progress bar.
             checkpoint: Folder for resumable state. An interrupted fit called again with the same
                 arguments goes on from there; the folder is removed at the end.
@@ -134,9 +141,16 @@ class RLM:
         """
         values = check_labels(self.objectives, texts, values)
         read = texts if pool is None else pool.texts
-        self._tokenizer = self.tokenizer or Tokenizer.fit(read)
+        if start is not None and (pool is None or start._taught is None):
+            raise ValueError("training goes on only with a pool, from a model trained with one")
+        self._tokenizer = self.tokenizer or (start and start._tokenizer) or Tokenizer.fit(read)
+        if start is not None and (start.objectives, start._config()) != (
+            self.objectives,
+            self._config(),
+        ):
+            raise ValueError("training goes on only from a model of the same kind and size")
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
-        self._models, self.history = [], []
+        self._models, self.history, self._taught = [], [], None
         self._spread = np.ones(len(self.objectives))
         self._sample_spread = np.ones(len(self.objectives))
         rows = _rows(texts, read)
@@ -148,7 +162,7 @@ class RLM:
             self._fit_labels(Examples(batch, values), progress, checkpoint)
         else:
             features = prior.Features.of(pool, programs)
-            self._fit_lessons(features, batch, rows, values, progress, checkpoint)
+            self._fit_lessons(features, batch, rows, values, start, progress, checkpoint)
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
         return self
@@ -156,16 +170,21 @@ class RLM:
     def _fit_labels(self, examples: Examples, progress: bool, checkpoint: Path | None) -> None:
         """Train the members on the labels alone."""
         n, objectives = examples.values.shape
-        widths = np.full(objectives, self.training.softness)
+        widths = np.full((n, objectives), self.training.softness)
         with _bar(self.members * self.training.steps, progress) as bar:
             for held_out in _folds(n, self.members, self.training.held_out, self.seed):
                 held = examples[np.flatnonzero(held_out)]
                 shown = examples[np.flatnonzero(~held_out)]
                 model = self._new_model()
                 losses = DigitLosses(
-                    model, shown, self.number, self._scales, widths, self.training
+                    model,
+                    shown,
+                    self.number,
+                    self._scales,
+                    widths[~held_out],
+                    self.training,
                 )
-                self._train(model, losses, held, bar, checkpoint)
+                self._train(model, losses, self.training, held, bar, checkpoint)
 
     def _fit_lessons(
         self,
@@ -173,27 +192,42 @@ class RLM:
         batch: Batch,
         rows: np.ndarray,
         values: np.ndarray,
+        start: RLM | None,
         progress: bool,
         checkpoint: Path | None,
     ) -> None:
         """Train one model on lessons, and set its spread to what they say of their errors."""
-        teacher = Teacher(self._config(), self._scales, self.members, self.training, self.seed)
-        with _bar(teacher.steps(len(rows)) + self.training.steps, progress) as bar:
+        teacher = Teacher(
+            self._config(),
+            self._scales,
+            self.members,
+            self.training,
+            self.seed,
+            None if start is None else start._taught,
+        )
+        training = self.training
+        if teacher.earlier is not None:
+            training = training.going_on(teacher.earlier.labels, len(rows))
+        with _bar(teacher.steps(len(rows)) + training.steps, progress) as bar:
             lessons = teacher.lessons(
                 features, batch, rows, values, bar=bar, checkpoint=checkpoint
             )
+            self._taught = Earlier(lessons.scorers, len(rows))
             model = self._new_model()
-            model.reader.load_state_dict(lessons.reader)
+            if start is None:
+                model.reader.load_state_dict(lessons.reader)
+            else:
+                model.load_state_dict(start._models[0].state_dict())
             losses = DigitLosses(
                 model,
                 Examples(batch, self._columns(lessons.expected)),
                 self.number,
                 self._scales,
                 lessons.errors,
-                self.training,
+                training,
                 lessons.correlation,
             )
-            self._train(model, losses, None, bar, checkpoint)
+            self._train(model, losses, training, None, bar, checkpoint)
         self._calibrate(batch[:CALIBRATED], lessons)
 
     def _calibrate(self, batch: Batch, lessons: Lessons) -> None:
@@ -206,7 +240,7 @@ class RLM:
         moments = self._moments(batch)[0]
         mean = moments[..., 0]
         missed = mean - lessons.expected[: len(batch)]
-        errors = np.sqrt(lessons.errors**2 + (missed**2).mean(0))
+        errors = np.sqrt(lessons.errors[: len(batch)].mean(0) ** 2 + (missed**2).mean(0))
         self._spread = errors / _deviation(mean, moments[..., 1]).mean(0)
         drawn = self._drawn(batch, CALIBRATED // 8, list(range(len(errors))), self.seed)
         off = np.abs(self._coordinates(drawn) - mean[:, None])
@@ -222,6 +256,7 @@ class RLM:
         self,
         model: RegressionLanguageModel,
         losses: DigitLosses,
+        training: TrainingConfig,
         held: Examples | None,
         bar: tqdm,
         checkpoint: Path | None,
@@ -233,7 +268,7 @@ class RLM:
             history = train(
                 model,
                 losses,
-                self.training,
+                training,
                 held_out_loss=(lambda: losses.held_out(held)) if held else None,
                 bar=bar,
                 checkpoint=checkpoint and checkpoint / f"member{member}.pt",
@@ -307,8 +342,9 @@ class RLM:
     ) -> np.ndarray:
         """Plausible numbers without decoding any: far cheaper than `sample`, but not joint.
 
-        Each member's digits give an expectation and a standard deviation; the draws are normal
-        on the objective's scale, with the same evenly spread noise for every text.
+        Each member's digits give an expectation and a standard deviation on the objective's
+        scale. The draws have the same evenly spread noise for every text, with heavy tails: of
+        some texts nothing like them had a label.
 
         Args:
             texts: n texts.
@@ -323,7 +359,9 @@ class RLM:
         moments = self._moments(self._programs(texts), batch_size)
         deviation = self._spread * _deviation(moments[..., 0], moments[..., 1])
         rng = np.random.default_rng(seed)
-        noise = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
+        normal = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
+        # As wide as the normal distribution where four of five draws are.
+        noise = stdtrit(TAILS, ndtr(normal)) * (ndtri(0.9) / stdtrit(TAILS, 0.9))
         coordinates = moments[..., 0] + spread * deviation * noise[:, None, None]
         coordinates = coordinates.reshape(-1, *moments.shape[1:3])
         return np.stack([self._columns(draw) for draw in coordinates], axis=1)

@@ -26,8 +26,12 @@ FEW_LABELS = 256
 """With more labels, guesses have a smaller share in the lessons."""
 LEAST_HELD_OUT = 10
 """The first scorer keeps a tenth of the labels back, where that is so many."""
+DOUBTS = (0.3, 4.0)
+"""Errors of a text, as a multiple of those of texts like the labelled ones, at least and most."""
 LEAST_ERROR = 0.002
 """In coordinates: about what the digits can tell apart."""
+
+Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,30 @@ class Lessons:
 
     Attributes:
         expected: Coordinates, (m, k).
-        errors: How far labels are from them, root mean squares in coordinates, (k,).
+        errors: How far labels are from them, root mean squares in coordinates, (m, k).
         correlation: Of these errors, (k, k).
         reader: Weights of a `Reader` that has learnt from the labels.
+        scorers: Weights of all scorers.
     """
 
     expected: np.ndarray
     errors: np.ndarray
     correlation: np.ndarray
-    reader: dict[str, Tensor]
+    reader: Weights
+    scorers: dict[str, Weights]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a training left for another one to go on from.
+
+    Attributes:
+        scorers: Their weights.
+        labels: How many there were.
+    """
+
+    scorers: dict[str, Weights]
+    labels: int
 
 
 class Teacher:
@@ -56,6 +75,7 @@ class Teacher:
         members: Scorers for each view.
         training: How they are trained, and what the guesses count.
         seed: Of weights and order.
+        earlier: What to go on from.
     """
 
     def __init__(
@@ -65,12 +85,14 @@ class Teacher:
         members: int,
         training: TrainingConfig,
         seed: int,
+        earlier: Earlier | None = None,
     ) -> None:
         self.config = config
         self.scales = scales
         self.members = members
         self.training = training
         self.seed = seed
+        self.earlier = earlier
         numbers = range(config.objectives)
         function = [k for k in numbers if k in config.simplified]
         program = [k for k in numbers if k not in config.simplified]
@@ -103,10 +125,12 @@ class Teacher:
         """
         labels = to_coordinates(self.scales, values)
         simplified = [k in self.config.simplified for k in range(self.config.objectives)]
-        guesses, residuals = prior.expect(features, rows, labels, simplified)
+        guessed = prior.expect(features, rows, labels, simplified)
+        guesses, residuals = guessed.means, guessed.residuals
         learnt = np.zeros_like(guesses)
         unseen = np.full_like(labels, np.nan)
-        reader: dict[str, Tensor] = {}
+        reader: Weights = {}
+        scorers: dict[str, Weights] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
         share = self.training.guess_share * min(1.0, math.sqrt(FEW_LABELS / len(rows)))
         for view in self._views:
@@ -116,10 +140,19 @@ class Teacher:
                 if member == 0:
                     many = (~np.isnan(shown)).sum(0) >= 10 * LEAST_HELD_OUT
                     shown[np.ix_(held_out, many)] = np.nan
-                file = checkpoint and checkpoint / f"scorer{view[0]}.{member}.pt"
+                name = f"scorer{view[0]}.{member}"
                 scorer = self._train(
-                    member, view, batch, guesses[:, view], rows, shown, bar=bar, checkpoint=file
+                    name,
+                    1_000_003 * self.seed + 1 + member,
+                    view,
+                    batch,
+                    guesses[:, view],
+                    rows,
+                    shown,
+                    bar=bar,
+                    checkpoint=checkpoint and checkpoint / f"{name}.pt",
                 )
+                scorers[name] = scorer.state_dict()
                 reader |= scorer.reader.state_dict()
                 mine = scores(scorer, batch)
                 if ranked:
@@ -131,22 +164,28 @@ class Teacher:
                     unseen[:, view] = share * residuals[:, view] + (1 - share) * left
             if ranked:
                 learnt[:, view] = _meant(learnt[:, view], rows, labels[:, view])
+        doubts = guessed.doubts if self.training.doubt else np.ones_like(guesses)
         return Lessons(
             share * guesses + (1 - share) * learnt,
-            _errors(residuals, unseen),
+            _errors(residuals, unseen) * doubts.clip(*DOUBTS),
             _correlation(residuals),
             reader,
+            scorers,
         )
 
     def _ranked(self, view: list[int]) -> bool:
         return self.training.rank and view[0] in self.config.simplified
 
     def _training(self, labels: int, view: list[int]) -> TrainingConfig:
-        return scorer_training(labels, self.training.passes, self._ranked(view))
+        training = scorer_training(labels, self.training.passes, self._ranked(view))
+        if self.earlier is None:
+            return training
+        return replace(training, again=self.training.again).going_on(self.earlier.labels, labels)
 
     def _train(
         self,
-        member: int,
+        name: str,
+        seed: int,
         view: list[int],
         batch: Batch,
         guesses: np.ndarray,
@@ -161,8 +200,10 @@ class Teacher:
         config = self._training(len(rows), view)
         # The user's own random state is left as it was.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1_000_003 * self.seed + 1 + member)
+            torch.manual_seed(seed)
             scorer = Scorer(sizes).to(batch.known.device)
+            if self.earlier is not None:
+                scorer.load_state_dict(self.earlier.scorers[name])
             losses = ScoreLosses(
                 scorer,
                 batch,

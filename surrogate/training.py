@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ class TrainingConfig:
         rank: Scorers learn the order of simplified numbers rather than their values.
         guessed_labels: What the guesses for texts without labels weigh beside the labels in the
             scorers' training, in labels.
+        again: Where training goes on from an earlier model it takes this times the share of
+            labels that are new of the steps, at most all of them.
         guess_share: Share of the guesses in the lessons, while labels are few; the rest is what
             the scorers expect.
+        doubt: Lessons are the less certain, the further a text is from those with labels.
         batch_size: Texts per step.
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
         weight_decay: Of AdamW.
@@ -47,7 +50,9 @@ class TrainingConfig:
     passes: int = 100
     rank: bool = True
     guessed_labels: float = 16.0
+    again: float = 3.0
     guess_share: float = 0.25
+    doubt: bool = False
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -58,6 +63,11 @@ class TrainingConfig:
     held_out: float = 0.1
     evaluations: int = 12
     patience: int = 5
+
+    def going_on(self, before: int, now: int) -> TrainingConfig:
+        """The same with as many of the steps as so many labels take, some of them known before."""
+        new = max(1, now - before) / now
+        return replace(self, steps=max(1, round(min(1.0, self.again * new) * self.steps)))
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,19 @@ class Inputs:
 
     def __getitem__(self, rows: NDArray[np.intp]) -> Inputs:
         chosen = Inputs(self.space, [self.architectures[row] for row in rows])
-        if "texts" in self.__dict__:
-            chosen.__dict__["texts"] = [self.texts[row] for row in rows]
+        for known in {"texts", "names"} & self.__dict__.keys():
+            chosen.__dict__[known] = [self.__dict__[known][row] for row in rows]
         return chosen
 
     @cached_property
     def texts(self) -> list[str]:
         """Their ONNX texts."""
         return [self.space.onnx_text(architecture) for architecture in self.architectures]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Them in the notation of the space."""
+        return [self.space.format(architecture) for architecture in self.architectures]
 
 
 class Predictor(ABC):
@@ -107,6 +112,14 @@ class Predictor(ABC):
         samples = self.sample(inputs, draws, seed=seed)
         mean = samples.mean(axis=1, keepdims=True)
         return mean + spread * (samples - mean)
+
+    def go_on_from(self, earlier: Predictor) -> bool:
+        """Let the next `fit` go on from what another predictor learnt from some of the labels.
+
+        Returns:
+            Whether it will, in less time than from scratch; most predictors know no way to.
+        """
+        return False
 
     def check_labels(self, inputs: Inputs, values: ArrayLike) -> NDArray[np.float64]:
         """Labels as an array, see `surrogate.labels.check_labels`."""

@@ -57,6 +57,14 @@ class RLMPredictor(Predictor):
         self.trend = trend and not self._costs_only()
         self.options = {"simplified": () if self._costs_only() else self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
+        self._pooled: Inputs | None = None
+        self._earlier: RLMPredictor | None = None
+
+    def go_on_from(self, earlier: Predictor) -> bool:
+        if not isinstance(earlier, RLMPredictor) or earlier.objectives != self.objectives:
+            return False
+        self._earlier = earlier
+        return True
 
     def fit(
         self,
@@ -75,7 +83,16 @@ class RLMPredictor(Predictor):
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
-        self.rlm.fit(inputs.texts, values, pool=pool, progress=progress, checkpoint=checkpoint)
+        start = self._earlier.rlm if self._earlier is not None and pool else None
+        self.rlm.fit(
+            inputs.texts,
+            values,
+            pool=pool,
+            start=start,
+            progress=progress,
+            checkpoint=checkpoint,
+        )
+        self._earlier = None
         return self
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
@@ -94,9 +111,13 @@ class RLMPredictor(Predictor):
 
     def _make_pool(self, inputs: Inputs) -> Pool:
         space = inputs.space
-        count = min(self.pool, space.affordable)
-        others = sample_space(space, count, np.random.default_rng(self.seed))
-        pooled = Inputs.buildable(space, others)
+        if self._earlier is not None and self._earlier._pooled is not None:
+            pooled = self._earlier._pooled
+        else:
+            count = min(self.pool, space.affordable)
+            others = sample_space(space, count, np.random.default_rng(self.seed))
+            pooled = Inputs.buildable(space, others)
+        self._pooled = pooled
         by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
         by_text.update(zip(pooled.texts, pooled.architectures, strict=True))
         known = zero_cost.tabulated(space) if self.zero_cost is None else self.zero_cost

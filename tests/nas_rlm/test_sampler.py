@@ -99,13 +99,29 @@ def test_it_searches_with_each_kind_of_storage(benchmark, storage, tmp_path):
 
 
 def test_another_sampler_goes_on_as_the_first_would_have(benchmark):
-    whole = optuna.create_study(directions=list(benchmark.directions), sampler=new_sampler())
+    whole = optuna.create_study(directions=benchmark.directions)
+    whole.sampler = new_sampler(surrogate=ridge)
     whole.optimize(objective_of(benchmark), n_trials=12)
-    parts = optuna.create_study(directions=list(benchmark.directions), sampler=new_sampler())
+    parts = optuna.create_study(directions=benchmark.directions)
     for _ in range(4):
-        parts.sampler = new_sampler()
+        parts.sampler = new_sampler(surrogate=ridge)
         parts.optimize(objective_of(benchmark), n_trials=3)
     assert proposals(parts) == proposals(whole)
+
+
+def test_training_goes_on_within_a_study(benchmark):
+    def surrogate(names, seed):
+        training = {"passes": 2, "steps": 20, "again": 0.75}
+        return rlm_surrogate(names, seed, pool=64, training=training)
+
+    sampler, steps = new_sampler(surrogate=surrogate), []
+    for _ in range(2):
+        study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+        for trials in (7, 5):
+            study.optimize(objective_of(benchmark), n_trials=trials)
+            steps.append(sampler.model.rlm.history[0][-1]["step"])
+    # The second study is another one, of which nothing is known.
+    assert steps == [20, 6, 20, 6]
 
 
 def test_proposals_beat_random_ones(benchmark):
@@ -236,15 +252,33 @@ def test_a_constant_objective_does_no_harm(benchmark):
     assert study.sampler.model.objectives == ("objective0",)
 
 
-def test_noisy_repeats_of_an_architecture_are_averaged(benchmark):
-    seen = []
+@pytest.fixture
+def taught(monkeypatch):
+    """Texts and labels of every training of a ridge."""
+    seen, fit = [], RidgePredictor.fit
 
-    class Watched(RidgePredictor):
-        def fit(self, inputs, values, **options):
-            seen.append((inputs.texts, values))
-            return super().fit(inputs, values, **options)
+    def watch(self, inputs, values, **options):
+        seen.append((inputs.texts, values))
+        return fit(self, inputs, values, **options)
 
-    sampler = new_sampler(surrogate=lambda names, seed: Watched(names, seed=seed))
+    monkeypatch.setattr(RidgePredictor, "fit", watch)
+    return seen
+
+
+def test_how_much_worse_than_the_reference_point_is_not_learnt(benchmark, taught):
+    sampler = new_sampler(surrogate=ridge, n_startup_trials=20, reference_point=[88.0, 12.0])
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    study.optimize(objective_of(benchmark), n_trials=21)
+    ((_, values),) = taught
+    measured = np.array([trial.values for trial in study.trials[:20]])
+    assert measured[:, 0].min() < 88
+    assert measured[:, 1].max() > 12
+    expected = np.column_stack([measured[:, 0].clip(88), measured[:, 1].clip(None, 12)])
+    np.testing.assert_array_equal(values, expected)
+
+
+def test_noisy_repeats_of_an_architecture_are_averaged(benchmark, taught):
+    sampler = new_sampler(surrogate=ridge)
     study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
     for noise in (-0.5, 0.5):
         for architecture in benchmark.architectures[:2000:400]:
@@ -252,7 +286,7 @@ def test_noisy_repeats_of_an_architecture_are_averaged(benchmark):
             trial = study.ask(dict(SPACE.distributions))
             study.tell(trial, [value + noise for value in benchmark.evaluate(architecture)])
     study.ask(dict(SPACE.distributions))
-    ((texts, values),) = seen
+    ((texts, values),) = taught
     assert len(set(texts)) == len(values) == 5
     np.testing.assert_allclose(values, benchmark.values[:2000:400])
 

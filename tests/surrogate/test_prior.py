@@ -27,10 +27,16 @@ def test_a_process_interpolates_and_knows_its_error():
     rows = np.arange(0, 40, 3)
     labels = np.sin(2 * x[:, 0].numpy())
     process = GaussianProcess([x], torch.zeros(61)).fit(rows, labels[rows])
-    np.testing.assert_allclose(process.predict()[:38], labels[:38], atol=0.15)
-    smooth = process.leave_one_out()
+    mean, deviation = process.predict()
+    np.testing.assert_allclose(mean[:38], labels[:38], atol=0.15)
+    # Beyond the labels it knows less and less.
+    assert deviation[50] > 2 * deviation[:38].max()
+    assert (np.diff(deviation[40:]) > 0).all()
+    smooth, expected = process.leave_one_out()
+    assert np.abs(smooth[1:-1] / expected[1:-1]).max() < 2
     noisy = labels + np.random.default_rng(0).normal(0, 0.5, 61)
-    rough = GaussianProcess([x], torch.zeros(61)).fit(rows, noisy[rows]).leave_one_out()
+    rough = GaussianProcess([x], torch.zeros(61)).fit(rows, noisy[rows])
+    rough, _ = rough.leave_one_out()
     assert np.abs(smooth[1:-1]).mean() < 0.3 * np.abs(rough[1:-1]).mean()
 
 
@@ -44,8 +50,13 @@ def test_leaving_one_out_is_what_it_says():
         kernel = kernel + process._noise(12)
         rest = [i for i in range(12) if i != 4]
         said = kernel[4, rest] @ torch.linalg.solve(kernel[rest][:, rest], y[rest])
-    error = (y[4] - said).item() * process.deviation
-    assert process.leave_one_out()[4] == pytest.approx(error)
+        error = (y[4] - said).item() * process.deviation
+        variance = kernel[4, 4] - kernel[4, rest] @ torch.linalg.solve(
+            kernel[rest][:, rest], kernel[rest, 4]
+        )
+    errors, deviations = process.leave_one_out()
+    assert errors[4] == pytest.approx(error)
+    assert deviations[4] == pytest.approx(variance.sqrt().item() * process.deviation)
 
 
 def coordinates(values):
@@ -57,21 +68,22 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
     values = pool[1]
     few = np.arange(5)
     labels = values[few]
-    mean, residuals = expect(features, few, coordinates(labels), [True, False])
-    assert mean.shape == values.shape
-    assert residuals.shape == labels.shape
-    assert (np.abs(residuals) > 0).all()
-    assert spearmanr(mean[:, 0], values[:, 0])[0] > 0.9
+    guesses = expect(features, few, coordinates(labels), [True, False])
+    assert guesses.means.shape == guesses.doubts.shape == values.shape
+    assert guesses.residuals.shape == labels.shape
+    assert (np.abs(guesses.residuals) > 0).all()
+    assert (guesses.doubts[few].mean(0) < guesses.doubts[5:].mean(0)).all()
+    assert spearmanr(guesses.means[:, 0], values[:, 0])[0] > 0.9
 
 
 def test_missing_labels_are_left_out(features, pool):
     values = pool[1].copy()
     rows = np.arange(30)
-    whole = expect(features, rows, coordinates(values[rows]), [False, False])[0]
+    whole = expect(features, rows, coordinates(values[rows]), [False, False]).means
     values[:10, 1] = np.nan
-    part = expect(features, rows, coordinates(values[rows]), [False, False])[0]
+    part = expect(features, rows, coordinates(values[rows]), [False, False]).means
     np.testing.assert_array_equal(whole[:, 0], part[:, 0])
-    rest = expect(features, rows[10:], coordinates(values[10:30]), [False, False])[0]
+    rest = expect(features, rows[10:], coordinates(values[10:30]), [False, False]).means
     np.testing.assert_array_equal(part[:, 1], rest[:, 1])
 
 

@@ -72,6 +72,50 @@ def test_an_interrupted_teacher_goes_on(pool, tmp_path, monkeypatch):
     assert not (tmp_path / "fit").exists()
 
 
+def test_training_goes_on_from_an_earlier_model(pool):
+    texts, values = pool[0].texts, pool[1]
+    sizes = {"steps": 100, "passes": 30, "learning_rate": 4e-3, "again": 0.5}
+    # The process is learnt anew each time.
+    sizes |= {"guess_share": 0.0, "guessed_labels": 0.0}
+
+    def new(name="second"):
+        training = TrainingConfig(**sizes)
+        return RLM(["first", name], simplified=["first"], members=1, training=training)
+
+    def rho(rlm):
+        return spearmanr(rlm.predict(texts[20:])[:, 1], values[20:, 1])[0]
+
+    earlier = new().fit(texts[:16], values[:16], pool=pool[0], progress=False)
+    steps = [len(records) and records[-1]["step"] for records in earlier.history]
+    assert steps == [100]
+    labels = texts[:20], values[:20]
+    later = new().fit(*labels, pool=pool[0], start=earlier, progress=False)
+    assert later.history[0][-1]["step"] == 10
+    few = TrainingConfig(**{**sizes, "steps": 10, "passes": 3})
+    scratch = RLM(["first", "second"], simplified=["first"], members=1, training=few)
+    scratch.fit(*labels, pool=pool[0], progress=False)
+    assert rho(later) > rho(scratch) + 0.1
+    again = new().fit(*labels, pool=pool[0], start=earlier, progress=False)
+    np.testing.assert_array_equal(again.predict(texts), later.predict(texts))
+    with pytest.raises(ValueError, match="only with a pool"):
+        new().fit(*labels, start=earlier, progress=False)
+    with pytest.raises(ValueError, match="same kind"):
+        new("third").fit(*labels, pool=pool[0], start=earlier, progress=False)
+
+
+def test_doubt_grows_with_the_distance_from_the_labels(pool, monkeypatch):
+    lessons = []
+    calibrate = RLM._calibrate
+    monkeypatch.setattr(
+        RLM, "_calibrate", lambda *args: (lessons.append(args[-1]), calibrate(*args))
+    )
+    for doubt in (False, True):
+        fit(*pool, pool[1][:10], doubt=doubt, steps=2, passes=1)
+    same, growing = (each.errors for each in lessons)
+    assert (np.ptp(same, axis=0) == 0).all()
+    assert (growing[10:].mean(0) > growing[:10].mean(0)).all()
+
+
 def test_errors_are_those_of_unseen_labels_where_there_are_many():
     residuals = np.full((400, 2), 0.1)
     nothing = np.full((400, 2), np.nan)

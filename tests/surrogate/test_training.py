@@ -63,7 +63,8 @@ def run(tiny, values, checkpoint=None, steps=24, held_out=0, scales=None, **opti
     scales = scales or [Scale.fit(values[:, k]) for k in range(2)]
     examples = Examples(batch, values)
     some = np.arange(held_out, len(values))
-    losses = DigitLosses(fresh, examples[some], number, scales, np.array([0.05, 0.05]), config)
+    widths = np.full((len(some), 2), 0.05)
+    losses = DigitLosses(fresh, examples[some], number, scales, widths, config)
     held = examples[np.arange(held_out)]
     history = train(
         fresh,
@@ -122,11 +123,12 @@ def test_visible_labels_are_drawn_with_errors_that_go_together(tiny):
     model, _, number = tiny
     correlation, widths = np.array([[1.0, 0.8], [0.8, 1.0]]), np.array([0.03, 0.01])
     examples = Examples(tiny[1], np.zeros((7, 2)))
-    losses = DigitLosses(model, examples, number, SCALES, widths, TrainingConfig(), correlation)
+    each = np.tile(widths, (7, 1))
+    losses = DigitLosses(model, examples, number, SCALES, each, TrainingConfig(), correlation)
     values = np.tile([87.0, 12.0], (4000, 1))
     visible = np.arange(4000) < 3000
     torch.manual_seed(0)
-    drawn, drawn_widths = losses._with_errors(values, visible)
+    drawn, drawn_widths = losses._with_errors(values, np.tile(widths, (4000, 1)), visible)
     np.testing.assert_allclose(drawn[3000:], values[3000:])
     np.testing.assert_allclose(drawn_widths[3000:], np.tile(widths, (1000, 1)))
     errors = np.stack([s(drawn[:, k]) - s(values[:, k]) for k, s in enumerate(SCALES)], 1)[:3000]
