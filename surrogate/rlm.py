@@ -136,18 +136,17 @@ class RLM:
 
         Raises:
             ValueError: The labels cannot be learnt from, see `check_labels`, or a labelled text
-                is not in the pool.
+                is not in the pool, or ``start`` cannot be gone on from.
             TextError: A text cannot be read.
         """
         values = check_labels(self.objectives, texts, values)
         read = texts if pool is None else pool.texts
         if start is not None and (pool is None or start._taught is None):
-            raise ValueError("training goes on only with a pool, from a model trained with one")
+            raise ValueError(
+                "training goes on only with a pool, from a model trained with one in this process"
+            )
         self._tokenizer = self.tokenizer or (start and start._tokenizer) or Tokenizer.fit(read)
-        if start is not None and (start.objectives, start._config()) != (
-            self.objectives,
-            self._config(),
-        ):
+        if start is not None and start._kind() != self._kind():
             raise ValueError("training goes on only from a model of the same kind and size")
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
         self._models, self.history, self._taught = [], [], None
@@ -556,6 +555,10 @@ class RLM:
             simplified=tuple(self.objectives.index(name) for name in self.simplified),
             **self.sizes,
         )
+
+    def _kind(self) -> tuple[Any, ...]:
+        """What models must share for training to go on from one to the other."""
+        return self.objectives, self.members, self._config()
 
     def _programs(self, texts: Sequence[str]) -> Batch:
         return self._batch(self._fitted().programs(texts))

@@ -99,8 +99,11 @@ def test_training_goes_on_from_an_earlier_model(pool):
     np.testing.assert_array_equal(again.predict(texts), later.predict(texts))
     with pytest.raises(ValueError, match="only with a pool"):
         new().fit(*labels, start=earlier, progress=False)
-    with pytest.raises(ValueError, match="same kind"):
-        new("third").fit(*labels, pool=pool[0], start=earlier, progress=False)
+    more = new()
+    more.members = 2
+    for other in (new("third"), more):
+        with pytest.raises(ValueError, match="same kind"):
+            other.fit(*labels, pool=pool[0], start=earlier, progress=False)
 
 
 def test_doubt_grows_with_the_distance_from_the_labels(pool, monkeypatch):
