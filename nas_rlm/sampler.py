@@ -410,10 +410,11 @@ class RLMSampler(SpaceSampler):
         if not varied:
             return candidates, numbers
         n = len(labelled)
-        self.model = self._new_model(problem, varied, n)
+        model = self._new_model(problem, varied, n)
         if earlier is not None:
-            self.model.go_on_from(earlier)
-        self.model.fit(labelled, lessons[:, varied])
+            model.go_on_from(earlier)
+        # Only a model that was trained to the end can be gone on from.
+        self.model = model.fit(labelled, lessons[:, varied])
         numbers = np.tile(numbers, (1, _DRAWS, 1))
         numbers[..., varied] = self.model.draw(
             candidates, _DRAWS, spread=self._exploration, seed=n

@@ -63,6 +63,8 @@ class RLMPredictor(Predictor):
     def go_on_from(self, earlier: Predictor) -> bool:
         if not isinstance(earlier, RLMPredictor) or earlier.objectives != self.objectives:
             return False
+        if not self.pool or earlier._pooled is None:
+            return False
         self._earlier = earlier
         return True
 
@@ -83,7 +85,7 @@ class RLMPredictor(Predictor):
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
-        start = self._earlier.rlm if self._earlier is not None and pool else None
+        start = None if self._earlier is None else self._earlier.rlm
         self.rlm.fit(
             inputs.texts,
             values,
@@ -111,9 +113,8 @@ class RLMPredictor(Predictor):
 
     def _make_pool(self, inputs: Inputs) -> Pool:
         space = inputs.space
-        if self._earlier is not None and self._earlier._pooled is not None:
-            pooled = self._earlier._pooled
-        else:
+        pooled = None if self._earlier is None else self._earlier._pooled
+        if pooled is None:
             count = min(self.pool, space.affordable)
             others = sample_space(space, count, np.random.default_rng(self.seed))
             pooled = Inputs.buildable(space, others)

@@ -22,6 +22,7 @@ from nas_rlm.predictors.classical import RidgePredictor
 from nas_rlm.sampler import RLMSampler, _ordered_as, rlm_surrogate
 from search_spaces import from_builder, get_space
 from search_spaces.base import SearchSpace
+from surrogate import RLM
 
 SPACE = get_space("nasbench201")
 
@@ -122,6 +123,25 @@ def test_training_goes_on_within_a_study(benchmark):
             steps.append(sampler.model.rlm.history[0][-1]["step"])
     # The second study is another one, of which nothing is known.
     assert steps == [20, 6, 20, 6]
+
+
+def test_an_interrupted_training_is_made_again(benchmark, monkeypatch):
+    sampler = new_sampler()
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    study.optimize(objective_of(benchmark), n_trials=10)
+    trained = sampler.model
+    fit = RLM.fit
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RLM, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.ask(dict(SPACE.distributions))
+    assert sampler.model is trained
+    monkeypatch.setattr(RLM, "fit", fit)
+    study.optimize(objective_of(benchmark), n_trials=1)
+    assert sampler.model is not trained
 
 
 def test_proposals_beat_random_ones(benchmark):

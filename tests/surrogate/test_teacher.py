@@ -86,8 +86,7 @@ def test_training_goes_on_from_an_earlier_model(pool):
         return spearmanr(rlm.predict(texts[20:])[:, 1], values[20:, 1])[0]
 
     earlier = new().fit(texts[:16], values[:16], pool=pool[0], progress=False)
-    steps = [len(records) and records[-1]["step"] for records in earlier.history]
-    assert steps == [100]
+    assert [records[-1]["step"] for records in earlier.history] == [100]
     labels = texts[:20], values[:20]
     later = new().fit(*labels, pool=pool[0], start=earlier, progress=False)
     assert later.history[0][-1]["step"] == 10
