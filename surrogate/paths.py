@@ -32,7 +32,8 @@ def path_features(text: str) -> tuple[Feature, ...]:
 
     - how many paths there are with certain last operators, and with a certain length;
     - how many operators the longest path has;
-    - how often each operator occurs, and how often on a path: dead operators cost time, too.
+    - how often each operator occurs, how often where an output depends on it, and how often on a
+      path: dead operators cost time, too, but not on every device.
 
     Args:
         text: One function, see `surrogate.text.split_blocks`.
@@ -61,10 +62,13 @@ def path_features(text: str) -> tuple[Feature, ...]:
             depth[value] = deepest + (not transparent)
         features["occurs", statement.signature] += 1
 
-    wanted = set(block.outputs)
+    used, on_a_path = set(block.outputs), set(block.outputs)
     for statement in reversed(block.statements):
-        if any(value in wanted and arriving[value] for value in statement.outputs):
-            wanted.update(statement.inputs)
+        if used.intersection(statement.outputs):
+            used.update(statement.inputs)
+            features["is used", statement.signature] += 1
+        if any(value in on_a_path and arriving[value] for value in statement.outputs):
+            on_a_path.update(statement.inputs)
             if statement.operator not in LINEAR:
                 features["on a path", statement.signature] += 1
     for value in block.outputs:

@@ -23,6 +23,8 @@ from surrogate.text import Programs, split_blocks
 MOST_FITTED = 400
 """Labels that the amplitudes and length scales are fitted to, at most."""
 FIT_STEPS = 60
+TYPICAL_AMPLITUDE = -4.0
+"""Logarithm of what a part is expected to explain, with variance 25: many explain nothing."""
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
 _CHUNK = 2048
@@ -69,6 +71,7 @@ class Features:
         hints: Normal scores of the cheap numbers.
         function: Paths from inputs to outputs.
         counts: How often each operator occurs.
+        used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
         trend: Standardised mean of the hints that the first objective grows with, (m,).
     """
@@ -76,6 +79,7 @@ class Features:
     hints: Tensor
     function: Tensor
     counts: Tensor
+    used: Tensor
     statements: Tensor
     trend: Tensor
 
@@ -83,15 +87,17 @@ class Features:
     def of(cls, pool: Pool, programs: Programs) -> Features:
         """The features of a pool whose texts are these programs."""
         table, names = _path_table(pool.texts)
-        occurs = np.array([name[1][0] == "occurs" for name in names], dtype=np.bool_)
+        counted = np.array([name[1][0] for name in names])
+        occurs, used = counted == "occurs", counted == "is used"
         kinds = np.arange(len(programs.signatures))
         statements = (programs.signature[..., None] == kinds).reshape(len(table), -1)
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         return cls(
             _standardised(hints),
-            _standardised(table[:, ~occurs].clip(max=_MOST)),
+            _standardised(table[:, ~(occurs | used)].clip(max=_MOST)),
             _standardised(table[:, occurs]),
+            _standardised(table[:, used]),
             _standardised(statements),
             torch.from_numpy((trend - trend.mean()) / (trend.std() or 1.0)),
         )
@@ -123,7 +129,8 @@ class GaussianProcess:
         self.mean, self.deviation = labels.mean(), labels.std()
         y = torch.from_numpy((labels - self.mean) / self.deviation)
         parts = len(self.groups)
-        self.amplitude = torch.full((2 * parts,), -1.5, dtype=torch.float64, requires_grad=True)
+        self.amplitude = torch.full((2 * parts,), TYPICAL_AMPLITUDE, dtype=torch.float64)
+        self.amplitude.requires_grad_()
         self.length = torch.zeros(parts, dtype=torch.float64, requires_grad=True)
         self.noise = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
         self.slope = torch.tensor(TREND, dtype=torch.float64, requires_grad=True)
@@ -137,8 +144,13 @@ class GaussianProcess:
             residual = y[: len(some)] - self.slope * self.trend[some]
             solved = torch.cholesky_solve(residual[:, None], factor)[:, 0]
             loss = 0.5 * residual @ solved + factor.diagonal().log().sum()
-            loss = loss + 0.1 * ((self.amplitude + 1.5) ** 2).sum() + 0.5 * (self.length**2).sum()
-            loss = loss + 0.1 * (self.noise + 2.5) ** 2 + 5 * (self.slope - TREND) ** 2
+            loss = loss + 0.02 * ((self.amplitude - TYPICAL_AMPLITUDE) ** 2).sum()
+            loss = (
+                loss
+                + 0.5 * (self.length**2).sum()
+                + 0.1 * (self.noise + 2.5) ** 2
+                + 5 * (self.slope - TREND) ** 2
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

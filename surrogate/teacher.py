@@ -132,7 +132,8 @@ class Teacher:
         reader: Weights = {}
         scorers: dict[str, Weights] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
-        share = self.training.guess_share * min(1.0, math.sqrt(FEW_LABELS / len(rows)))
+        shares = np.where(simplified, self.training.guess_share, self.training.cost_share)
+        shares *= min(1.0, math.sqrt(FEW_LABELS / len(rows)))
         for view in self._views:
             ranked = self._ranked(view)
             for member in range(self.members):
@@ -161,12 +162,13 @@ class Teacher:
                 if member == 0:
                     made = _meant(mine, rows, shown) if ranked else mine
                     left = np.where(np.isnan(shown), labels[:, view] - made[rows], np.nan)
+                    share = shares[view]
                     unseen[:, view] = share * residuals[:, view] + (1 - share) * left
             if ranked:
                 learnt[:, view] = _meant(learnt[:, view], rows, labels[:, view])
         doubts = guessed.doubts if self.training.doubt else np.ones_like(guesses)
         return Lessons(
-            share * guesses + (1 - share) * learnt,
+            shares * guesses + (1 - shares) * learnt,
             _errors(residuals, unseen) * doubts.clip(*DOUBTS),
             _correlation(residuals),
             reader,

@@ -76,7 +76,7 @@ def test_training_goes_on_from_an_earlier_model(pool):
     texts, values = pool[0].texts, pool[1]
     sizes = {"steps": 100, "passes": 30, "learning_rate": 4e-3, "again": 0.5}
     # The process is learnt anew each time.
-    sizes |= {"guess_share": 0.0, "guessed_labels": 0.0}
+    sizes |= {"guess_share": 0.0, "cost_share": 0.0, "guessed_labels": 0.0}
 
     def new(name="second"):
         training = TrainingConfig(**sizes)

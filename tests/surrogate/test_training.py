@@ -81,10 +81,14 @@ def values():
     return np.column_stack([np.linspace(5, 60, 7), np.linspace(1, 2, 7)])
 
 
+@pytest.mark.parametrize("muon", [0.0, 0.02])
 def test_an_interrupted_training_ends_where_an_unbroken_one_does(
-    tiny, values, tmp_path, monkeypatch
+    tiny, values, tmp_path, monkeypatch, muon
 ):
-    whole, history = run(tiny, values, held_out=2)
+    monkeypatch.setattr("surrogate.muon.NARROWEST", 8)
+    whole, history = run(tiny, values, held_out=2, muon=muon)
+    if muon:
+        assert history != run(tiny, values, held_out=2)[1]
     checkpoint = tmp_path / "member.pt"
     save = training_module._State.save
 
@@ -95,9 +99,9 @@ def test_an_interrupted_training_ends_where_an_unbroken_one_does(
 
     monkeypatch.setattr(training_module._State, "save", save_then_stop)
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, values, checkpoint, held_out=2)
+        run(tiny, values, checkpoint, held_out=2, muon=muon)
     monkeypatch.setattr(training_module._State, "save", save)
-    resumed, resumed_history = run(tiny, values, checkpoint, held_out=2)
+    resumed, resumed_history = run(tiny, values, checkpoint, held_out=2, muon=muon)
     assert resumed_history == history
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name]), name
