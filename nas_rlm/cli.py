@@ -407,6 +407,12 @@ def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="evaluations between trainings",
     )
+    group.add_argument(
+        "--warm-start",
+        metavar="MODEL",
+        help="a model of another dataset or other devices: the folder of `nas-rlm train`, or "
+        "`model` in that of a search",
+    )
 
 
 def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

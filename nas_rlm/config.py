@@ -30,6 +30,7 @@ class SearchConfig:
         retrain_every: Evaluations between two trainings of the RLM, or a tenth of those before.
         members: Models in the RLM's ensemble; None: the RLM's default.
         training_steps: Optimiser steps of each training; None: the RLM's default.
+        warm_start: Folder of a model of another dataset or other devices to learn from; or None.
     """
 
     benchmark: str = "nasbench201"
@@ -43,6 +44,7 @@ class SearchConfig:
     retrain_every: int = 5
     members: int | None = None
     training_steps: int | None = None
+    warm_start: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse figures that make no sense.

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -30,6 +30,9 @@ from nas_rlm.benchmarks import Benchmark
 from nas_rlm.devices import unknown
 from nas_rlm.evolution import LocalSearchSampler, RegularizedEvolutionSampler
 
+if TYPE_CHECKING:
+    from surrogate import RLM
+
 TRIALS_PER_EVALUATION = 20
 """A search ends after this many trials per architecture of its budget, repeats included."""
 
@@ -43,12 +46,13 @@ def _rlm(
     retrain_every: int = 5,
     members: int | None = None,
     training_steps: int | None = None,
+    warm_start: RLM | None = None,
     on_training: Callable[[int], None] | None = None,
 ) -> BaseSampler:
     # Imported here: the baselines must not pay for torch.
     from nas_rlm.sampler import RLMSampler, rlm_surrogate
 
-    options = rlm_options(members, training_steps)
+    options = rlm_options(members, training_steps, warm_start)
     return RLMSampler(
         benchmark.space,
         [objective.name for objective in benchmark.objectives],
@@ -163,9 +167,11 @@ BASELINES = ("random", "nsga2", "tpe")
 """What a report compares a search with."""
 
 
-def rlm_options(members: int | None, training_steps: int | None) -> dict[str, Any]:
-    """Arguments of `RLMPredictor` for the sizes that users choose; its own for what is None."""
-    options: dict[str, Any] = {}
+def rlm_options(
+    members: int | None, training_steps: int | None, warm_start: RLM | None = None
+) -> dict[str, Any]:
+    """Arguments of `RLMPredictor` for what users choose; its own for what is None."""
+    options: dict[str, Any] = {} if warm_start is None else {"warm_start": warm_start}
     if members is not None:
         options["members"] = members
     if training_steps is not None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from nas_rlm.predictors import Inputs, Predictor, get_predictor
 from nas_rlm.space_sampler import SpaceSampler, signs
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 from surrogate.labels import LEAST_LABELS
+
+if TYPE_CHECKING:
+    from surrogate import RLM
 
 _logger = get_logger(__name__)
 
@@ -134,6 +137,8 @@ class RLMSampler(SpaceSampler):
             few, and random ones. None: as many as the space writes in seconds.
         surrogate: Makes an untrained predictor from the objectives' names and a seed, such as
             ``lambda names, seed: get_predictor("gates", names, seed=seed)``. None: an RLM.
+        warm_start: An RLM of other objectives, such as another dataset's or other devices': what
+            it expects of architectures is known from the start, what that is worth is learnt.
         acquisition: Made from losses that are there, (m, k), and a reference point, (k,), all to
             be minimised; gives the worth of points, (..., k) to (...).
         exploration: Factor on how far draws stray from what the model expects: less than 1
@@ -159,6 +164,7 @@ class RLMSampler(SpaceSampler):
         retrain_every: int = 5,
         n_candidates: int | None = None,
         surrogate: Callable[[Sequence[str], int], Predictor] | None = None,
+        warm_start: RLM | None = None,
         acquisition: Callable[
             [NDArray[np.float64], NDArray[np.float64]],
             Callable[[NDArray[np.float64]], NDArray[np.float64]],
@@ -176,6 +182,8 @@ class RLMSampler(SpaceSampler):
             )
         if not 0 <= exploration < np.inf:
             raise ValueError(f"exploration must be at least 0, got {exploration}")
+        if surrogate is not None and warm_start is not None:
+            raise ValueError("warm_start is for the RLM; give it to your surrogate instead")
         super().__init__(space, independent_sampler=independent_sampler, seed=seed)
         self.model: Predictor | None = None
         self._objectives = None if objectives is None else tuple(objectives)
@@ -184,6 +192,7 @@ class RLMSampler(SpaceSampler):
         self._retrain_every = retrain_every
         self._n_candidates = n_candidates
         self._surrogate = surrogate
+        self._warm_start = warm_start
         self._acquisition = acquisition
         self._exploration = exploration
         self._on_training = on_training
@@ -441,7 +450,8 @@ class RLMSampler(SpaceSampler):
         if self._surrogate is not None:
             return self._surrogate(names, seed)
         # Zero-cost scores grow with an accuracy, not with an error.
-        return rlm_surrogate(names, seed, trend=varied[0] == 0 and problem.signs[0] < 0)
+        trend = varied[0] == 0 and problem.signs[0] < 0
+        return rlm_surrogate(names, seed, trend=trend, warm_start=self._warm_start)
 
     def _labels(
         self, problem: _Problem, trials: list[FrozenTrial]

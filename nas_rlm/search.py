@@ -47,15 +47,27 @@ def run_search(
     Raises:
         RunError: The folder holds something else or another run.
         OSError: The folder cannot be made or written to.
+        CheckpointError: The warm start is no model.
         TableError, ValueError: The benchmark cannot be built.
     """
+    warm_start = _warm_start(config)
     with open_run(config, Path(folder)) as run:
-        found = _search(run, progress)
-        model = _train(run, found, progress) if config.method == "rlm" else None
+        found = _search(run, warm_start, progress)
+        model = _train(run, found, warm_start, progress) if config.method == "rlm" else None
         return write_report(run, model, progress=progress, baseline_seeds=baseline_seeds)
 
 
-def _search(run: Run, progress: bool) -> Evaluations:
+def _warm_start(config: SearchConfig) -> RLM | None:
+    if config.warm_start is None:
+        return None
+    if config.method != "rlm":
+        raise ValueError(f"a warm start is for the method rlm, not for {config.method}")
+    from surrogate import RLM
+
+    return RLM.load(config.warm_start)
+
+
+def _search(run: Run, warm_start: RLM | None, progress: bool) -> Evaluations:
     config, benchmark = run.config, run.benchmark
     found = evaluations(benchmark, run.study)
     if progress and len(found.rows) >= config.budget:
@@ -78,7 +90,7 @@ def _search(run: Run, progress: bool) -> Evaluations:
             bar.set_postfix({"hypervolume": f"{share:.1%}"}, refresh=False)
             bar.update()
 
-        run.study.sampler = _sampler(run, found.trials, show_training)
+        run.study.sampler = _sampler(run, found.trials, warm_start, show_training)
         run.finish_interrupted_trials()
         bar.update(len(run.evaluations().rows) - bar.n)
         return search_distinct(
@@ -90,7 +102,9 @@ def _search(run: Run, progress: bool) -> Evaluations:
         )
 
 
-def _sampler(run: Run, trials: int, on_training: Callable[[int], None]) -> BaseSampler:
+def _sampler(
+    run: Run, trials: int, warm_start: RLM | None, on_training: Callable[[int], None]
+) -> BaseSampler:
     config = run.config
     if config.method == "rlm":
         # It draws from the seed and the trial's number, so a resumed search repeats nothing.
@@ -103,6 +117,7 @@ def _sampler(run: Run, trials: int, on_training: Callable[[int], None]) -> BaseS
             retrain_every=config.retrain_every,
             members=config.members,
             training_steps=config.training_steps,
+            warm_start=warm_start,
             on_training=on_training,
         )
     # The others draw from a stream, which must not start again with the same numbers.
@@ -112,7 +127,7 @@ def _sampler(run: Run, trials: int, on_training: Callable[[int], None]) -> BaseS
     )
 
 
-def _train(run: Run, found: Evaluations, progress: bool) -> RLM:
+def _train(run: Run, found: Evaluations, warm_start: RLM | None, progress: bool) -> RLM:
     """The final RLM, trained on everything that was evaluated, unless it is there already."""
     model = run.load_model()
     if model is not None:
@@ -125,7 +140,7 @@ def _train(run: Run, found: Evaluations, progress: bool) -> RLM:
     predictor = RLMPredictor(
         [objective.column for objective in benchmark.objectives],
         seed=config.seed,
-        **rlm_options(config.members, config.training_steps),
+        **rlm_options(config.members, config.training_steps, warm_start),
     )
     inputs = Inputs(benchmark.space, [benchmark.architectures[row] for row in found.rows])
     # Named by its labels: training that was cut off must not go on with more of them.

@@ -40,25 +40,30 @@ class Pool:
         texts: m different texts that predictions may be asked for, those with labels among them.
         hints: Cheap numbers of each text, (m, h), NaN where one is undefined; h may be 0.
         trend: Which of the hints the first objective is expected to grow with.
+        earlier: What models of other numbers, such as another device's, expect of each text,
+            (m, e); None for nothing.
     """
 
     texts: Sequence[str]
     hints: np.ndarray
     trend: Sequence[int] = ()
+    earlier: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not belong together.
 
         Raises:
-            ValueError: Texts are repeated, or there are not as many hints as texts.
+            ValueError: Texts are repeated, or hints or what is earlier are not one row for each.
         """
         if len(set(self.texts)) != len(self.texts):
             raise ValueError("the pool holds a text twice; keep one of each")
-        if self.hints.ndim != 2 or len(self.hints) != len(self.texts):
-            raise ValueError(
-                f"hints must have shape (texts, hints) with {len(self.texts)} texts, got "
-                f"{self.hints.shape}"
-            )
+        earlier = np.empty((len(self.texts), 0)) if self.earlier is None else self.earlier
+        for name, table in (("hints", self.hints), ("earlier", earlier)):
+            if table.ndim != 2 or len(table) != len(self.texts):
+                raise ValueError(
+                    f"{name} must have shape (texts, {name}) with {len(self.texts)} texts, got "
+                    f"{table.shape}"
+                )
         if any(not 0 <= column < self.hints.shape[1] for column in self.trend):
             raise ValueError(f"trend names hints by their column, got {list(self.trend)}")
 
@@ -73,6 +78,7 @@ class Features:
         counts: How often each operator occurs.
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
+        earlier: Normal scores of what other models expect.
         trend: Standardised mean of the hints that the first objective grows with, (m,).
     """
 
@@ -81,6 +87,7 @@ class Features:
     counts: Tensor
     used: Tensor
     statements: Tensor
+    earlier: Tensor
     trend: Tensor
 
     @classmethod
@@ -93,18 +100,21 @@ class Features:
         statements = (programs.signature[..., None] == kinds).reshape(len(table), -1)
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
+        earlier = np.empty((len(table), 0)) if pool.earlier is None else pool.earlier
         return cls(
             _standardised(hints),
             _standardised(table[:, ~(occurs | used)].clip(max=_MOST)),
             _standardised(table[:, occurs]),
             _standardised(table[:, used]),
             _standardised(statements),
+            _standardised(_normal_scores(earlier)),
             torch.from_numpy((trend - trend.mean()) / (trend.std() or 1.0)),
         )
 
     def groups(self, simplified: bool) -> list[Tensor]:
         """What an objective depends on; on the function alone if it is ``simplified``."""
-        seen = (self.hints, self.function) if simplified else vars(self).values()
+        of_function = [self.hints, self.function, self.earlier]
+        seen = of_function if simplified else list(vars(self).values())
         return [group for group in seen if group.ndim == 2 and group.shape[1]]
 
 

@@ -14,6 +14,7 @@ from nas_rlm import zero_cost
 from nas_rlm.predictors.base import Inputs, Predictor
 from search_spaces.base import Architecture, SearchSpace
 from surrogate import RLM, Pool, TrainingConfig
+from surrogate.text import TextError
 
 TREND = ("parameters", "synflow", "jacov", "nwot")
 """The zero-cost scores that accuracy is expected to grow with, as their authors say."""
@@ -36,6 +37,8 @@ class RLMPredictor(Predictor):
         zero_cost: Let training see zero-cost scores of the pool; None: where they need not be
             computed first, which takes a while.
         trend: Expect the first objective to grow with them; not if it is a latency.
+        warm_start: An RLM of other numbers, such as another dataset's or other devices': training
+            knows what it expects of the pool.
         options: Other arguments of `surrogate.RLM`.
     """
 
@@ -48,17 +51,22 @@ class RLMPredictor(Predictor):
         training: Mapping[str, Any] = MappingProxyType({}),
         zero_cost: bool | None = None,
         trend: bool = True,
+        warm_start: RLM | None = None,
         **options: Any,
     ) -> None:
         super().__init__(objectives, seed=seed)
+        if warm_start is not None and not pool:
+            raise ValueError("a warm start needs a pool: it is known what is expected of that")
         self.pool = pool
         self.training = dict(training)
         self.zero_cost = zero_cost
         self.trend = trend and not self._costs_only()
+        self.warm_start = warm_start
         self.options = {"simplified": () if self._costs_only() else self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
         self._pooled: Inputs | None = None
         self._earlier: RLMPredictor | None = None
+        self._expected: dict[str, NDArray[np.float64]] = {}
 
     def go_on_from(self, earlier: Predictor) -> bool:
         if not isinstance(earlier, RLMPredictor) or earlier.objectives != self.objectives:
@@ -122,12 +130,30 @@ class RLMPredictor(Predictor):
         self._pooled = pooled
         by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
         by_text.update(zip(pooled.texts, pooled.architectures, strict=True))
+        texts = list(by_text)
+        earlier = self._expectations(texts)
         known = zero_cost.tabulated(space) if self.zero_cost is None else self.zero_cost
         if not known:
-            return Pool(list(by_text), np.empty((len(by_text), 0)))
+            return Pool(texts, np.empty((len(texts), 0)), earlier=earlier)
         hints = zero_cost.scores(space, list(by_text.values()))
         trend = [zero_cost.SCORES.index(name) for name in TREND] if self.trend else []
-        return Pool(list(by_text), hints, trend)
+        return Pool(texts, hints, trend, earlier)
+
+    def _expectations(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
+        """What the model of the warm start expects of each text, (m, e)."""
+        if self.warm_start is None:
+            return None
+        if self._earlier is not None and self._earlier.warm_start is self.warm_start:
+            self._expected = self._earlier._expected
+        if new := [text for text in texts if text not in self._expected]:
+            try:
+                predicted = np.asarray(self.warm_start.predict(new))
+            except TextError as error:
+                raise ValueError(
+                    f"the model of the warm start was trained on other texts than these: {error}"
+                ) from error
+            self._expected |= dict(zip(new, predicted, strict=True))
+        return np.array([self._expected[text] for text in texts])
 
 
 def sample_space(

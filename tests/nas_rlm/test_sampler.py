@@ -414,6 +414,23 @@ def test_a_study_that_does_not_match_is_refused(benchmark, options, message):
         study.optimize(objective_of(benchmark), n_trials=1)
 
 
+def test_a_warm_start_reaches_the_rlm(benchmark, monkeypatch):
+    given = []
+
+    def surrogate(names, seed, *, trend, warm_start):
+        given.append(warm_start)
+        return ridge(names, seed)
+
+    monkeypatch.setattr("nas_rlm.sampler.rlm_surrogate", surrogate)
+    model = RLM(["cifar100"])
+    sampler = new_sampler(surrogate=None, warm_start=model)
+    study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
+    study.optimize(objective_of(benchmark), n_trials=7)
+    assert given == [model]
+    with pytest.raises(ValueError, match="give it to your surrogate"):
+        new_sampler(surrogate=ridge, warm_start=model)
+
+
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="n_startup_trials"):
         RLMSampler(SPACE, n_startup_trials=2)

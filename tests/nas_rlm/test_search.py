@@ -132,6 +132,14 @@ def test_refuses_other_data(finished: Path, tmp_path: Path) -> None:
         search(replace(TINY, data=str(table)), folder)
 
 
+def test_refuses_a_warm_start_that_cannot_be(tmp_path: Path) -> None:
+    for method, message in (("rlm", "not a saved model"), ("random", "for the method rlm")):
+        config = replace(TINY, method=method, warm_start=str(tmp_path / "nowhere"))
+        with pytest.raises(ValueError, match=message):
+            search(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
 def test_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RunError, match=r"is not empty and holds no run \(it has 'thesis.tex'\)"):
