@@ -102,6 +102,7 @@ class RLM:
         self._scales: list[Scale] = []
         self._models: list[RegressionLanguageModel] = []
         self._taught: Earlier | None = None
+        self._read: tuple[list[str], Batch] | None = None
         # What standard deviations of digits, and those of samples, which lack what is unlikely,
         # must be multiplied by to be those of the errors.
         self._spread = np.ones(len(self.objectives))
@@ -150,6 +151,7 @@ class RLM:
             raise ValueError("training goes on only from a model of the same kind and size")
         self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
         self._models, self.history, self._taught = [], [], None
+        self._read = start._read if start and start._tokenizer is self._tokenizer else None
         self._spread = np.ones(len(self.objectives))
         self._sample_spread = np.ones(len(self.objectives))
         rows = _rows(texts, read)
@@ -561,7 +563,11 @@ class RLM:
         return self.objectives, self.members, self._config()
 
     def _programs(self, texts: Sequence[str]) -> Batch:
-        return self._batch(self._fitted().programs(texts))
+        tokenizer, texts = self._fitted(), list(texts)
+        # The same texts are often asked for again: by a search, those of the whole space.
+        if self._read is None or self._read[0] != texts:
+            self._read = texts, self._batch(tokenizer.programs(texts))
+        return self._read[1]
 
     def _batch(self, programs: Programs) -> Batch:
         assert self._tokenizer is not None

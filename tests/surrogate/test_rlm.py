@@ -8,7 +8,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from nas_rlm.benchmarks import nasbench201
 from search_spaces import get_space
-from surrogate import RLM, CheckpointError, NumberFormat, TextError, TrainingConfig
+from surrogate import RLM, CheckpointError, NumberFormat, TextError, Tokenizer, TrainingConfig
 
 QUICK = TrainingConfig(steps=60)
 
@@ -97,6 +97,21 @@ def test_predictions_do_not_depend_on_the_other_texts():
     together = rlm.fit(texts, values, progress=False).predict(texts)
     alone = np.concatenate([rlm.predict([text]) for text in texts])
     np.testing.assert_allclose(alone, together, rtol=1e-4)
+
+
+def test_texts_asked_for_again_are_not_read_again(fitted, labelled, monkeypatch):
+    texts = list(labelled[0][:6])
+    predicted = fitted.predict(texts)
+    read = []
+    programs = Tokenizer.programs
+    monkeypatch.setattr(
+        Tokenizer, "programs", lambda self, texts: read.append(texts) or programs(self, texts)
+    )
+    np.testing.assert_array_equal(fitted.predict(tuple(texts)), predicted)
+    assert not read
+    texts[0], texts[1] = texts[1], texts[0]
+    np.testing.assert_allclose(fitted.predict(texts)[0], predicted[1], rtol=1e-6)
+    assert read == [texts]
 
 
 def test_a_saved_model_predicts_the_same(fitted, labelled, tmp_path):
