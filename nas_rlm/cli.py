@@ -385,7 +385,7 @@ def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--budget", type=int, default=_DEFAULTS.budget, help="distinct architectures to evaluate"
     )
     group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="of every random choice")
-    group.add_argument("--method", default=_DEFAULTS.method, help="rlm, random, nsga2 or tpe")
+    _add_method(group)
     group.add_argument(
         "--baseline-seeds",
         type=int,
@@ -440,7 +440,7 @@ def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--budget", type=int, default=_DEFAULTS.budget, help="evaluations by all workers"
     )
     group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="of every random choice")
-    group.add_argument("--method", default=_DEFAULTS.method, help="rlm, random, nsga2 or tpe")
+    _add_method(group)
     group.add_argument(
         "--heartbeat",
         type=int,
@@ -643,6 +643,15 @@ def _add_benchmark(command: argparse.ArgumentParser, title: str = "benchmark") -
         help="pixel3, eyeriss, cpu, gpu, or others that the table has",
     )
     _add_data(group)
+
+
+def _add_method(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--method",
+        default=_DEFAULTS.method,
+        help="rlm; or, to compare with, random, nsga2, nsga3, tpe, gp, local, evolution, or the "
+        "RLM's loop with lightgbm or flan in its place",
+    )
 
 
 def _add_model(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:

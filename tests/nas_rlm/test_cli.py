@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from nas_rlm.cli import main
+from nas_rlm.methods import METHODS
 from search_spaces import get_space
 
 SPACE = get_space("nasbench201")
@@ -55,7 +57,7 @@ def error(capsys: pytest.CaptureFixture[str], *command: object) -> str:
     return message
 
 
-COMMANDS = ("search", "plot", "train", "compare", "predict", "text")
+COMMANDS = ("search", "worker", "plot", "train", "compare", "predict", "text")
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
@@ -67,6 +69,14 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, text.splitlines())) <= 99
     if command:
         assert f"example:\n  nas-rlm {command[0]} " in text
+
+
+@pytest.mark.parametrize("command", ["search", "worker"])
+def test_help_names_every_method(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    words = re.findall(r"\w+", capsys.readouterr().out)
+    assert set(METHODS) <= set(words)
 
 
 def test_help_shows_defaults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -71,12 +70,11 @@ def test_a_function_may_be_zero_or_have_several_values() -> None:
     assert found["path", ("Split",)] == 4
 
 
-def test_deep_residual_networks_are_quick() -> None:
+def test_paths_of_deep_residual_networks_are_bounded() -> None:
     lines = [f"x{i + 1} = Add (x{i}, h{i})" for i in range(60)]
     body = "\n".join(f"h{i} = Op{i % 3} (x{i})\n{line}" for i, line in enumerate(lines))
-    start = time.process_time()
     found = _features(body, inputs="x0", outputs="x60")
-    assert time.process_time() - start < 2
+    assert len(found) < 2000
     assert found["longest"] == 60
     assert max(number for name, number in found.items() if name[0] == "path") == 8  # type: ignore[index]
 
