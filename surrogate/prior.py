@@ -23,8 +23,6 @@ from surrogate.text import Programs, split_blocks
 MOST_FITTED = 400
 """Labels that the amplitudes and length scales are fitted to, at most."""
 FIT_STEPS = 60
-TYPICAL_AMPLITUDE = -4.0
-"""Logarithm of what a part is expected to explain, with variance 25: many explain nothing."""
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
 _CHUNK = 2048
@@ -127,11 +125,13 @@ class GaussianProcess:
     Args:
         groups: Features of m texts, (m, columns) each.
         trend: (m,).
+        typical: Logarithm of what a part is expected to explain, with variance 25.
     """
 
-    def __init__(self, groups: list[Tensor], trend: Tensor) -> None:
+    def __init__(self, groups: list[Tensor], trend: Tensor, typical: float = -4.0) -> None:
         self.groups = groups
         self.trend = trend
+        self.typical = typical
 
     def fit(self, rows: np.ndarray, labels: np.ndarray) -> GaussianProcess:
         """Learn from the labels, (n,), of some rows, (n,) without repetition."""
@@ -139,7 +139,7 @@ class GaussianProcess:
         self.mean, self.deviation = labels.mean(), labels.std()
         y = torch.from_numpy((labels - self.mean) / self.deviation)
         parts = len(self.groups)
-        self.amplitude = torch.full((2 * parts,), TYPICAL_AMPLITUDE, dtype=torch.float64)
+        self.amplitude = torch.full((2 * parts,), self.typical, dtype=torch.float64)
         self.amplitude.requires_grad_()
         self.length = torch.zeros(parts, dtype=torch.float64, requires_grad=True)
         self.noise = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
@@ -154,7 +154,7 @@ class GaussianProcess:
             residual = y[: len(some)] - self.slope * self.trend[some]
             solved = torch.cholesky_solve(residual[:, None], factor)[:, 0]
             loss = 0.5 * residual @ solved + factor.diagonal().log().sum()
-            loss = loss + 0.02 * ((self.amplitude - TYPICAL_AMPLITUDE) ** 2).sum()
+            loss = loss + 0.02 * ((self.amplitude - self.typical) ** 2).sum()
             loss = (
                 loss
                 + 0.5 * (self.length**2).sum()
@@ -238,7 +238,11 @@ class Guesses:
 
 
 def expect(
-    features: Features, rows: np.ndarray, labels: np.ndarray, simplified: Sequence[bool]
+    features: Features,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    simplified: Sequence[bool],
+    typical: float,
 ) -> Guesses:
     """What a Gaussian process for each objective says of a pool.
 
@@ -247,6 +251,7 @@ def expect(
         rows: Where the n labelled texts are in the pool, (n,).
         labels: Their labels, (n, k), NaN where missing.
         simplified: Which of the k objectives depend on the function alone.
+        typical: See `GaussianProcess`.
     """
     means = np.empty((len(features.trend), labels.shape[1]))
     doubts = np.empty_like(means)
@@ -254,7 +259,7 @@ def expect(
     for k, column in enumerate(labels.T):
         known = ~np.isnan(column)
         trend = features.trend if k == 0 else torch.zeros_like(features.trend)
-        process = GaussianProcess(features.groups(simplified[k]), trend)
+        process = GaussianProcess(features.groups(simplified[k]), trend, typical)
         process.fit(rows[known], column[known])
         means[:, k], deviations = process.predict()
         residuals[known, k], left_out = process.leave_one_out()

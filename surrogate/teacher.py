@@ -125,7 +125,7 @@ class Teacher:
         """
         labels = to_coordinates(self.scales, values)
         simplified = [k in self.config.simplified for k in range(self.config.objectives)]
-        guessed = prior.expect(features, rows, labels, simplified)
+        guessed = prior.expect(features, rows, labels, simplified, self.training.typical)
         guesses, residuals = guessed.means, guessed.residuals
         learnt = np.zeros_like(guesses)
         unseen = np.full_like(labels, np.nan)

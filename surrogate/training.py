@@ -33,6 +33,8 @@ class TrainingConfig:
         guess_share: Share of the guesses in the lessons for simplified numbers, while labels are
             few; the rest is what the scorers expect.
         cost_share: The same for the other numbers.
+        typical: Logarithm of what each part of the guesses is expected to explain. Little of it
+            guesses best, much of it leaves more open.
         doubt: Lessons are the less certain, the further a text is from those with labels.
         batch_size: Texts per step.
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
@@ -57,6 +59,7 @@ class TrainingConfig:
     again: float = 3.0
     guess_share: float = 0.25
     cost_share: float = 0.5
+    typical: float = -4.0
     doubt: bool = False
     batch_size: int = 64
     learning_rate: float = 2e-3

@@ -70,7 +70,7 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
     values = pool[1]
     few = np.arange(5)
     labels = values[few]
-    guesses = expect(features, few, coordinates(labels), [True, False])
+    guesses = expect(features, few, coordinates(labels), [True, False], -4.0)
     assert guesses.means.shape == guesses.doubts.shape == values.shape
     assert guesses.residuals.shape == labels.shape
     assert (np.abs(guesses.residuals) > 0).all()
@@ -81,11 +81,11 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
 def test_missing_labels_are_left_out(features, pool):
     values = pool[1].copy()
     rows = np.arange(30)
-    whole = expect(features, rows, coordinates(values[rows]), [False, False]).means
+    whole = expect(features, rows, coordinates(values[rows]), [False, False], -4.0).means
     values[:10, 1] = np.nan
-    part = expect(features, rows, coordinates(values[rows]), [False, False]).means
+    part = expect(features, rows, coordinates(values[rows]), [False, False], -4.0).means
     np.testing.assert_array_equal(whole[:, 0], part[:, 0])
-    rest = expect(features, rows[10:], coordinates(values[10:30]), [False, False]).means
+    rest = expect(features, rows[10:], coordinates(values[10:30]), [False, False], -4.0).means
     np.testing.assert_array_equal(part[:, 1], rest[:, 1])
 
 
