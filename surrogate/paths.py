@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable
 from functools import lru_cache
 
-from surrogate.text import LINEAR, parse_block
+from surrogate.text import LINEAR, Statement, parse_block
 
 Feature = tuple[Hashable, float]
 """A name and a number; numbers of one name add up."""
@@ -65,7 +65,7 @@ def path_features(text: str) -> tuple[Feature, ...]:
     used, on_a_path = set(block.outputs), set(block.outputs)
     for statement in reversed(block.statements):
         if used.intersection(statement.outputs):
-            used.update(statement.inputs)
+            used.update(_depends_on(statement))
             features["is used", statement.signature] += 1
         if any(value in on_a_path and arriving[value] for value in statement.outputs):
             on_a_path.update(statement.inputs)
@@ -79,3 +79,11 @@ def path_features(text: str) -> tuple[Feature, ...]:
         if arriving[value]:
             features["longest"] = max(features["longest"], depth[value])
     return tuple(((block.name, name), number) for name, number in features.items())
+
+
+def _depends_on(statement: Statement) -> set[str]:
+    """The values that what a statement gives depends on: what is subtracted from itself is not."""
+    if statement.operator != "Sub":
+        return set(statement.inputs)
+    minuend, subtrahend = statement.inputs
+    return {minuend, subtrahend} if minuend != subtrahend else set()

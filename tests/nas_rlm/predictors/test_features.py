@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from nas_rlm.predictors import Inputs
 from nas_rlm.predictors.features import Table, choices, pairs, paths
 from search_spaces import get_space
 from surrogate.paths import path_features
-from surrogate.text import TextError
+from surrogate.text import TextError, Tokenizer, split_blocks
 
 SPACE = get_space("nasbench201")
 
@@ -62,6 +63,29 @@ def test_zero_and_what_no_output_needs_are_on_no_path() -> None:
     assert found["is used", "A"] == found["is used", "C"] == found["is used", "Sum"] == 1
     assert ("is used", "D") not in found
     assert not {("on a path", "A"), ("on a path", "D"), ("on a path", "C")} & set(found)
+
+
+def test_used_is_what_the_encoder_calls_used() -> None:
+    texts = [
+        SPACE.onnx_text(architecture) for architecture in itertools.islice(SPACE, 0, None, 500)
+    ]
+    tokenizer = Tokenizer.fit(texts)
+    programs = tokenizer.programs(texts)
+    for text, signature, used in zip(texts, programs.signature, programs.used, strict=True):
+        expected = Counter(programs.signatures[i] for i in signature[used])
+        (cell,) = (block for block in split_blocks(text) if block not in tokenizer.folded)
+        found = dict(path_features(cell))
+        counted = {
+            name[1][1]: number  # type: ignore[index]
+            for name, number in found.items()
+            if name[1][0] == "is used"  # type: ignore[index]
+        }
+        assert counted == expected
+
+
+def test_what_is_subtracted_from_itself_is_not_used() -> None:
+    found = _features("a = A (x)\nz = Sub (a, a)\nb = B (x)\ny = Sum (z, b)")
+    assert {name[1] for name in found if name[0] == "is used"} == {"Sub", "B", "Sum"}  # type: ignore[index]
 
 
 def test_a_function_may_be_zero_or_have_several_values() -> None:
@@ -132,4 +156,4 @@ def test_columns_are_few_in_the_whole_space() -> None:
     table = Table(choices, paths).fit(inputs)
     # Choices and their counts; paths of up to three of three operations, of four lengths; their
     # number and the longest; how often each operator but Sum occurs, is used, and is on a path.
-    assert table.shape == (len(inputs), 30 + 5 + 40 + 4 + 2 + 5 + 5 + 3)
+    assert table.shape == (len(inputs), 30 + 5 + 40 + 4 + 2 + 5 + 6 + 3)
