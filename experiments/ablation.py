@@ -232,7 +232,6 @@ INGREDIENTS: dict[str, Make] = {
     "one scorer instead of three": _rlm(members=1),
     "scorers of accuracy do not rank": _trained(rank=False),
     "accuracy reads dead statements too": _rlm(simplified=()),
-    "AdamW instead of Muon": _trained(muon=0.0),
     "digits are not ranked": _trained(ranking=0.0),
     "numbers never see one another": _trained(hidden=1.0),
     "numbers always see one another": _trained(hidden=0.0),

@@ -1,9 +1,9 @@
-"""The training loop: steps that can be interrupted."""
+"""The training loop: steps of AdamW that can be interrupted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from surrogate.model import Batch
-from surrogate.muon import Muon, split_parameters
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,6 @@ class TrainingConfig:
         doubt: Lessons are the less certain, the further a text is from those with labels.
         batch_size: Texts per step.
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
-        muon: The same for the matrices between hidden states, which then learn with `Muon`; 0:
-            with AdamW, as all else.
         weight_decay: Of AdamW.
         softness: Width of the soft digit targets, in coordinates of the objective's scale.
         ranking: Weight of the pairwise ranking loss.
@@ -63,7 +60,6 @@ class TrainingConfig:
     doubt: bool = False
     batch_size: int = 64
     learning_rate: float = 2e-3
-    muon: float = 0.0
     weight_decay: float = 0.01
     softness: float = 0.05
     ranking: float = 60.0
@@ -133,15 +129,21 @@ def train(
     Returns:
         One record per evaluation: step, training loss and held-out loss.
     """
-    optimizers = _optimizers(model, config)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        config.learning_rate,
+        (0.9, 0.98),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
     warm_up = max(1, config.steps // 10)
 
     def rate(step: int) -> float:
         done = max(0, step - warm_up) / max(1, config.steps - warm_up)
         return min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
-    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, rate) for optimizer in optimizers]
-    state = _State(model, optimizers, schedules)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    state = _State(model, optimizer, schedule)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
         if bar is not None:
@@ -152,12 +154,11 @@ def train(
         count = min(max(1, config.steps // config.evaluations), config.steps - state.step)
         model.train()
         for loss in losses(count):
-            model.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer, schedule in zip(optimizers, schedules, strict=True):
-                optimizer.step()
-                schedule.step()
+            optimizer.step()
+            schedule.step()
             state.step += 1
             if bar is not None:
                 bar.update()
@@ -176,14 +177,6 @@ def train(
     return state.history
 
 
-def _optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    matrices, others = split_parameters(model) if config.muon else ([], [*model.parameters()])
-    adam = torch.optim.AdamW(
-        others, config.learning_rate, (0.9, 0.98), weight_decay=config.weight_decay, fused=True
-    )
-    return [adam, Muon(matrices, config.muon)] if matrices else [adam]
-
-
 class _State:
     """What an interrupted training needs to go on: weights, optimiser, randomness."""
 
@@ -192,12 +185,10 @@ class _State:
     def __init__(
         self,
         model: nn.Module,
-        optimizers: Sequence[torch.optim.Optimizer],
-        schedules: Sequence[torch.optim.lr_scheduler.LambdaLR],
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LambdaLR,
     ) -> None:
-        self.parts: dict[str, Any] = {"model": model}
-        self.parts |= {f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}
-        self.parts |= {f"schedule{i}": schedule for i, schedule in enumerate(schedules)}
+        self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
         self.model = model
         self.step = 0
         self.stale = 0

@@ -89,8 +89,7 @@ class RLMPredictor(Predictor):
         best: dict[str, Any] = {"steps": 300 + len(inputs) // 3}
         if self.pool:
             # Lessons have no noise, so they bear fast learning and need less ranking than labels.
-            fast = {"learning_rate": 4e-3, "muon": 0.01}
-            best = {"steps": 250 + len(inputs) // 2, "ranking": 15.0, **fast}
+            best = {"steps": 400 + len(inputs) // 4, "ranking": 15.0, "learning_rate": 4e-3}
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
