@@ -50,11 +50,10 @@ def path_features(text: str) -> tuple[Feature, ...]:
     for statement in block.statements:
         transparent = statement.operator in LINEAR
         found: Counter[tuple[str, ...]] = Counter()
-        for position, value in enumerate(statement.inputs):
-            sign = -1 if statement.operator == "Sub" and position else 1
+        for value, times in _reads(statement).items():
             for path, count in arriving[value].items():
                 longer = path if transparent else (*path, statement.signature)[-_LONGEST_PATH:]
-                found[longer] += sign * count
+                found[longer] += times * count
         found = Counter({path: min(count, _MOST_PATHS) for path, count in found.items() if count})
         deepest = max((depth[value] for value in statement.inputs if arriving[value]), default=0)
         for value in statement.outputs:
@@ -65,7 +64,7 @@ def path_features(text: str) -> tuple[Feature, ...]:
     used, on_a_path = set(block.outputs), set(block.outputs)
     for statement in reversed(block.statements):
         if used.intersection(statement.outputs):
-            used.update(_depends_on(statement))
+            used.update(value for value, times in _reads(statement).items() if times)
             features["is used", statement.signature] += 1
         if any(value in on_a_path and arriving[value] for value in statement.outputs):
             on_a_path.update(statement.inputs)
@@ -81,9 +80,9 @@ def path_features(text: str) -> tuple[Feature, ...]:
     return tuple(((block.name, name), number) for name, number in features.items())
 
 
-def _depends_on(statement: Statement) -> set[str]:
-    """The values that what a statement gives depends on: what is subtracted from itself is not."""
-    if statement.operator != "Sub":
-        return set(statement.inputs)
-    minuend, subtrahend = statement.inputs
-    return {minuend, subtrahend} if minuend != subtrahend else set()
+def _reads(statement: Statement) -> Counter[str]:
+    """How often each value counts in what a statement gives; 0 if subtracted from itself."""
+    times: Counter[str] = Counter()
+    for position, value in enumerate(statement.inputs):
+        times[value] += -1 if statement.operator == "Sub" and position else 1
+    return times

@@ -74,6 +74,8 @@ class RLMPredictor(Predictor):
         if not self.pool or earlier._pooled is None:
             return False
         self._earlier = earlier
+        if earlier.warm_start is self.warm_start:
+            self._expected = earlier._expected
         return True
 
     def fit(
@@ -142,8 +144,6 @@ class RLMPredictor(Predictor):
         """What the model of the warm start expects of each text, (m, e)."""
         if self.warm_start is None:
             return None
-        if self._earlier is not None and self._earlier.warm_start is self.warm_start:
-            self._expected = self._earlier._expected
         if new := [text for text in texts if text not in self._expected]:
             try:
                 predicted = np.asarray(self.warm_start.predict(new))
