@@ -90,8 +90,10 @@ class RLMPredictor(Predictor):
         values = self.check_labels(inputs, values)
         best: dict[str, Any] = {"steps": 300 + len(inputs) // 3}
         if self.pool:
-            # Lessons have no noise, so they bear fast learning and need less ranking than labels.
-            best = {"steps": 400 + len(inputs) // 4, "ranking": 15.0, "learning_rate": 4e-3}
+            # Lessons have no noise, so they bear fast learning from few at a time, and need less
+            # ranking than labels.
+            best = {"ranking": 15.0, "learning_rate": 4e-3, "batch_size": 32}
+            best["steps"] = 800 + len(inputs) // 2
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
