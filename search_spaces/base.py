@@ -60,18 +60,18 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def onnx_text(
-        self, architecture: Architecture, *, batch_size: int = 1, image_size: int = 32
+        self, architecture: Architecture, *, batch_size: int = 1, image_size: int | None = None
     ) -> str:
-        """The network in the ONNX textual syntax, its repeated cell first.
+        """The network in the ONNX textual syntax, what differs between architectures first.
 
         Args:
             architecture: A member of this space.
             batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels.
+            image_size: Height and width of the input, in pixels; None: those of the benchmark.
         """
 
     def onnx_model(
-        self, architecture: Architecture, *, batch_size: int = 1, image_size: int = 32
+        self, architecture: Architecture, *, batch_size: int = 1, image_size: int | None = None
     ) -> onnx.ModelProto:
         """The network that `onnx_text` describes, ready for ONNX Runtime."""
         text = self.onnx_text(architecture, batch_size=batch_size, image_size=image_size)

@@ -89,7 +89,7 @@ class BuilderSpace(SearchSpace):
         return sha256(self.onnx_text(architecture).encode()).hexdigest()
 
     def onnx_text(
-        self, architecture: Architecture, *, batch_size: int = 1, image_size: int = 32
+        self, architecture: Architecture, *, batch_size: int = 1, image_size: int | None = None
     ) -> str:
         """See `SearchSpace`; the shape of the input is that which ``build`` gives it.
 

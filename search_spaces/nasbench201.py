@@ -12,7 +12,8 @@ from functools import lru_cache
 from string import Template
 from types import MappingProxyType
 
-from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
+from search_spaces.base import Architecture, ArchitectureError, SearchSpace
+from search_spaces.document import document
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
@@ -91,7 +92,7 @@ class NASBench201(SearchSpace):
         architecture: Architecture,
         *,
         batch_size: int = 1,
-        image_size: int = 32,
+        image_size: int | None = None,
         classes: int = 10,
     ) -> str:
         """The network in the ONNX textual syntax, its repeated cell first.
@@ -109,8 +110,8 @@ class NASBench201(SearchSpace):
         Args:
             architecture: A member of this space.
             batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels, a multiple of 4: 32 for CIFAR,
-                16 for ImageNet16-120.
+            image_size: Height and width of the input, in pixels, a multiple of 4: 16 for
+                ImageNet16-120; None: 32, as for CIFAR.
             classes: Number of logits.
 
         Raises:
@@ -118,10 +119,17 @@ class NASBench201(SearchSpace):
             ValueError: A size is not positive, or ``image_size`` is not a multiple of 4.
         """
         self.check(architecture)
-        before, after = _skeleton(
-            operator.index(batch_size), operator.index(image_size), operator.index(classes)
+        size = 32 if image_size is None else operator.index(image_size)
+        if size < 4 or size % 4:
+            raise ValueError(f"image_size must be a positive multiple of 4, not {size}")
+        return document(
+            self.name,
+            f"Cell <c> (v0) => (v8) {{\n{_cell(architecture)}}}\n",
+            _skeleton(operator.index(classes)),
+            batch_size=operator.index(batch_size),
+            image_size=size,
+            classes=classes,
         )
-        return before + _cell(architecture) + after
 
 
 def _cell(architecture: Architecture) -> str:
@@ -144,24 +152,9 @@ def _cell(architecture: Architecture) -> str:
 
 
 @lru_cache
-def _skeleton(batch_size: int, image_size: int, classes: int) -> tuple[str, str]:
-    """The text before and after the statements of the cell."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    if image_size < 4 or image_size % 4:
-        raise ValueError(f"image_size must be a positive multiple of 4, not {image_size}")
-    if classes < 1:
-        raise ValueError(f"classes must be at least 1, not {classes}")
-    text = _SKELETON.substitute(
-        version=TEXT_VERSION,
-        batch=batch_size,
-        size=image_size,
-        classes=classes,
-        nas='<domain: "nas", opset_import: ["":21, "nas":1]>',
-        cell="$",
-    )
-    before, _, after = text.partition("$\n")
-    return before, after
+def _skeleton(classes: int) -> str:
+    """The functions that all architectures have."""
+    return _SKELETON.substitute(classes=classes)
 
 
 _EXPRESSIONS = {
@@ -176,16 +169,6 @@ _EXPRESSIONS = {
 # Attributes: c channels; i and o channels in and out; k kernel, p pads, s strides.
 # With weights of 0.01 the largest logits of any cell are about 1e25, which float32 still holds.
 _SKELETON = Template("""\
-<ir_version: 10, opset_import: ["":21, "nas":1], producer_name: "nas-rlm", \
-producer_version: "$version">
-nasbench201 (float[$batch,3,$size,$size] image) => (float[$batch,$classes] logits) {
-  logits = nas.Network (image)
-}
-$nas
-Cell <c> (v0) => (v8) {
-$cell
-}
-$nas
 Network (image) => (logits) {
   h0 = nas.Convolution <i=[3], o=[16], k=[3,3], p=[1,1,1,1], s=[1,1]> (image)
   h1 = nas.BatchNorm <c=[16]> (h0)
@@ -204,7 +187,6 @@ Network (image) => (logits) {
   b = ConstantOfShape <value=float[1] {0.01}> (n)
   logits = Gemm <transB=1> (x, w, b)
 }
-$nas
 Stage <c> (x0) => (x5) {
   x1 = nas.Cell <c: ints=@c> (x0)
   x2 = nas.Cell <c: ints=@c> (x1)
@@ -212,15 +194,12 @@ Stage <c> (x0) => (x5) {
   x4 = nas.Cell <c: ints=@c> (x3)
   x5 = nas.Cell <c: ints=@c> (x4)
 }
-$nas
 Conv1x1 <c> (x) => (y) {
   y = nas.ReluConvBn <i: ints=@c, o: ints=@c, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
 }
-$nas
 Conv3x3 <c> (x) => (y) {
   y = nas.ReluConvBn <i: ints=@c, o: ints=@c, k=[3,3], p=[1,1,1,1], s=[1,1]> (x)
 }
-$nas
 Residual <i, o> (x) => (y) {
   a = nas.ReluConvBn <i: ints=@i, o: ints=@o, k=[3,3], p=[1,1,1,1], s=[2,2]> (x)
   b = nas.Conv3x3 <c: ints=@o> (a)
@@ -228,13 +207,11 @@ Residual <i, o> (x) => (y) {
   e = nas.Convolution <i: ints=@i, o: ints=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (d)
   y = Add (b, e)
 }
-$nas
 ReluConvBn <i, o, k, p, s> (x) => (y) {
   a = Relu (x)
   b = nas.Convolution <i: ints=@i, o: ints=@o, k: ints=@k, p: ints=@p, s: ints=@s> (a)
   y = nas.BatchNorm <c: ints=@o> (b)
 }
-$nas
 Convolution <i, o, k, p, s> (x) => (y) {
   a = Constant <value_ints: ints=@o> ()
   b = Constant <value_ints: ints=@i> ()
@@ -243,7 +220,6 @@ Convolution <i, o, k, p, s> (x) => (y) {
   w = ConstantOfShape <value=float[1] {0.01}> (n)
   y = Conv <pads: ints=@p, strides: ints=@s> (x, w)
 }
-$nas
 BatchNorm <c> (x) => (y) {
   n = Constant <value_ints: ints=@c> ()
   one = ConstantOfShape <value=float[1] {1.0}> (n)

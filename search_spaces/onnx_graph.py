@@ -69,7 +69,7 @@ def count(model: onnx.ModelProto) -> Costs:
     """Parameters and FLOPs of a valid model, dead operations included.
 
     Operators other than Conv, Gemm and BatchNormalization count nothing. A weight is an
-    initializer or is computed from constants alone, such as by ConstantOfShape.
+    initializer or is computed from constants and shapes alone, such as by ConstantOfShape.
 
     Args:
         model: A model whose shapes are all known, the batch included.
@@ -88,7 +88,7 @@ def count(model: onnx.ModelProto) -> Costs:
     parameters: set[str] = set()
     flops = 0
     for node in flat.graph.node:
-        if weights.issuperset(filter(None, node.input)):
+        if node.op_type == "Shape" or weights.issuperset(filter(None, node.input)):
             weights.update(node.output)
         if node.op_type in ("Conv", "Gemm", "BatchNormalization"):
             parameters |= weights.intersection(node.input[1:3])
