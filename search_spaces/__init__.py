@@ -3,6 +3,7 @@
 from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
 from search_spaces.builder import BuilderSpace, export, from_builder
 from search_spaces.compact import compact
+from search_spaces.fbnet import FBNet
 from search_spaces.nasbench101 import NASBench101
 from search_spaces.nasbench201 import NASBench201
 from search_spaces.onnx_graph import Costs, InvalidModelError, count, validate
@@ -15,6 +16,7 @@ __all__ = [
     "ArchitectureError",
     "BuilderSpace",
     "Costs",
+    "FBNet",
     "InvalidModelError",
     "NASBench101",
     "NASBench201",

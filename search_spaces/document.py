@@ -115,6 +115,12 @@ BatchNorm (x) => (y) {
   zero = ConstantOfShape <value=float[1] {0.0}> (n)
   y = BatchNormalization (x, one, zero, zero, one)
 }
+PointwiseBnRelu <o> (x) => (y) {
+  y = nas.ConvBnRelu <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
+PointwiseBn <o> (x) => (y) {
+  y = nas.ConvBn <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
 Classifier <o> (x) => (y) {
   a = GlobalAveragePool (x)
   b = Flatten (a)

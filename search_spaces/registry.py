@@ -5,10 +5,13 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from search_spaces.base import SearchSpace
+from search_spaces.fbnet import FBNet
 from search_spaces.nasbench101 import NASBench101
 from search_spaces.nasbench201 import NASBench201
 
-SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (NASBench101, NASBench201)}
+SPACES: dict[str, type[SearchSpace]] = {
+    space.name: space for space in (NASBench101, NASBench201, FBNet)
+}
 
 
 def space_names() -> tuple[str, ...]:

@@ -1,0 +1,183 @@
+"""FBNet: 22 layers, each of which is one of nine blocks.
+
+Source: Wu et al., "FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural
+Architecture Search", CVPR 2019, https://arxiv.org/abs/1812.03443; its blocks, in their order, as
+in Li et al., "HW-NAS-Bench", ICLR 2021, https://arxiv.org/abs/2103.10584.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MappingProxyType
+
+from search_spaces.base import Architecture, ArchitectureError, SearchSpace
+from search_spaces.document import document, shared
+
+BLOCKS = (
+    "k3_e1",
+    "k3_e1_g2",
+    "k3_e3",
+    "k3_e6",
+    "k5_e1",
+    "k5_e1_g2",
+    "k5_e3",
+    "k5_e6",
+    "skip",
+)
+STEM, HEAD = 16, 1984
+STAGES = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
+"""Channels, layers, and stride of the first of them."""
+_LAYERS = tuple(
+    (channels, stride if i == 0 else 1) for channels, n, stride in STAGES for i in range(n)
+)
+
+
+class FBNet(SearchSpace):
+    """The 9^22 networks of FBNet for ImageNet.
+
+    A block has a kernel (k), an expansion (e) and perhaps groups (g). A ``skip`` that changes the
+    size is a 1x1 convolution, as in HW-NAS-Bench. The notation is HW-NAS-Bench's: the numbers of
+    the 22 blocks, from 0 to 8, joined by ``-``.
+    """
+
+    name = "fbnet"
+    choices = MappingProxyType({f"layer_{i}": BLOCKS for i in range(1, len(_LAYERS) + 1)})
+
+    def parse(self, text: str) -> Architecture:
+        numbers = text.split("-")
+        if len(numbers) != len(_LAYERS) or not set(numbers) <= set("012345678"):
+            raise ArchitectureError(
+                f"{text[:100]!r} is not a {self.name} network; it is written as "
+                f"{len(_LAYERS)} numbers from 0 to {len(BLOCKS) - 1}, joined by '-'"
+            )
+        blocks = (BLOCKS[int(number)] for number in numbers)
+        return dict(zip(self.choices, blocks, strict=True))
+
+    def format(self, architecture: Architecture) -> str:
+        self.check(architecture)
+        return "-".join(str(BLOCKS.index(architecture[layer])) for layer in self.choices)
+
+    def key(self, architecture: Architecture) -> str:
+        """The network without the skips that do nothing."""
+        self.check(architecture)
+        return "-".join(
+            block
+            for block, (channels, stride), before in _layers(architecture)
+            if block != "skip" or stride > 1 or channels != before
+        )
+
+    def onnx_text(
+        self,
+        architecture: Architecture,
+        *,
+        batch_size: int = 1,
+        image_size: int | None = None,
+        classes: int = 1000,
+    ) -> str:
+        """The network in the ONNX textual syntax: one statement for each block, and its sum.
+
+        Args:
+            architecture: A member of this space.
+            batch_size: Images per batch.
+            image_size: Height and width of the input, in pixels; None: 224.
+            classes: Number of logits.
+
+        Raises:
+            ArchitectureError: ``architecture`` is not a member of this space.
+            ValueError: A size is not positive.
+        """
+        self.check(architecture)
+        lines: list[str] = []
+        value = "v0"
+        for block, (channels, stride), before in _layers(architecture):
+            same = stride == 1 and before == channels
+            lines.append(_statement(block, value, before, channels, stride))
+            if same and block != "skip":
+                lines.append(f"Add ({value}, v{len(lines)})")
+            value = f"v{len(lines)}"
+        body = "".join(f"  v{i} = {line}\n" for i, line in enumerate(lines, 1))
+        return document(
+            self.name,
+            f"Layers (v0) => ({value}) {{\n{body}}}\n",
+            shared(_SKELETON.replace("$classes", str(classes))),
+            batch_size=batch_size,
+            image_size=224 if image_size is None else image_size,
+            classes=classes,
+        )
+
+
+def _layers(architecture: Architecture) -> Iterator[tuple[str, tuple[int, int], int]]:
+    """Each block, its channels and stride, and the channels before it."""
+    before = (STEM, *(channels for channels, _ in _LAYERS))
+    return zip(architecture.values(), _LAYERS, before, strict=False)
+
+
+def _statement(block: str, value: str, before: int, channels: int, stride: int) -> str:
+    """What applies a block to a value."""
+    if block == "skip":
+        if stride == 1 and before == channels:
+            return f"Identity ({value})"
+        return f"nas.Skip{_SUFFIXES[stride]} <o={channels}> ({value})"
+    kernel, expansion, *groups = block.split("_")
+    middle = before * int(expansion[1])
+    size = f"{kernel[1]}x{kernel[1]}{_SUFFIXES[stride]}"
+    if groups:
+        return f"nas.Grouped{size} <h={middle // 2}, m={middle}, o={channels}> ({value})"
+    return f"nas.MBConv{size} <m={middle}, o={channels}> ({value})"
+
+
+_SUFFIXES = {1: "", 2: "Down"}
+_BLOCKS = "".join(
+    f"""\
+MBConv{k}x{k}{suffix} <m, o> (x) => (y) {{
+  a = nas.PointwiseBnRelu <o: int=@m> (x)
+  b = nas.DepthwiseBn <g: int=@m, k=[{k},{k}], p=[{p},{p},{p},{p}], s=[{s},{s}]> (a)
+  c = Relu (b)
+  y = nas.PointwiseBn <o: int=@o> (c)
+}}
+Grouped{k}x{k}{suffix} <h, m, o> (x) => (y) {{
+  a = nas.Halves <h: int=@h, o: int=@m> (x)
+  b = Relu (a)
+  c = nas.Shuffle (b)
+  d = nas.DepthwiseBn <g: int=@m, k=[{k},{k}], p=[{p},{p},{p},{p}], s=[{s},{s}]> (c)
+  e = Relu (d)
+  y = nas.Halves <h: int=@h, o: int=@o> (e)
+}}
+"""
+    for k, p in ((3, 1), (5, 2))
+    for s, suffix in _SUFFIXES.items()
+) + "".join(
+    f"""\
+Skip{suffix} <o> (x) => (y) {{
+  y = nas.ConvBnRelu <o: int=@o, k=[1,1], p=[0,0,0,0], s=[{s},{s}]> (x)
+}}
+"""
+    for s, suffix in _SUFFIXES.items()
+)
+_SKELETON = f"""\
+Network (image) => (logits) {{
+  x = nas.ConvBnRelu <o={STEM}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
+  y = nas.Layers (x)
+  z = nas.PointwiseBnRelu <o={HEAD}> (y)
+  logits = nas.Classifier <o=$classes> (z)
+}}
+{_BLOCKS}\
+Halves <h, o> (x) => (y) {{
+  o = nas.Number <n: int=@o> ()
+  i = nas.Number <n: int=@h> ()
+  k = Constant <value_ints=[1,1]> ()
+  n = Concat <axis=0> (i, k)
+  w = nas.Weights (o, n)
+  a = Conv <group=2> (x, w)
+  y = nas.BatchNorm (a)
+}}
+Shuffle (x) => (y) {{
+  n = Constant <value_ints=[0,2,-1]> ()
+  r = Shape <start=2> (x)
+  m = Concat <axis=0> (n, r)
+  a = Reshape (x, m)
+  b = Transpose <perm=[0,2,1,3,4]> (a)
+  s = Shape (x)
+  y = Reshape (b, s)
+}}
+"""
