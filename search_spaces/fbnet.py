@@ -108,8 +108,9 @@ class FBNet(SearchSpace):
 
 def _layers(architecture: Architecture) -> Iterator[tuple[str, tuple[int, int], int]]:
     """Each block, its channels and stride, and the channels before it."""
+    blocks = (architecture[layer] for layer in FBNet.choices)
     before = (STEM, *(channels for channels, _ in _LAYERS))
-    return zip(architecture.values(), _LAYERS, before, strict=False)
+    return zip(blocks, _LAYERS, before, strict=False)
 
 
 def _statement(block: str, value: str, before: int, channels: int, stride: int) -> str:

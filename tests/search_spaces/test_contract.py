@@ -87,6 +87,13 @@ def test_notation_round_trip(space):
         assert space.format(space.parse(written)) == written
 
 
+def test_parameters_may_come_in_any_order(space):
+    for architecture in sample(space, 3):
+        backwards = dict(reversed(architecture.items()))
+        for method in (space.format, space.key, space.onnx_text):
+            assert method(backwards) == method(architecture)
+
+
 def test_what_is_no_member_is_refused(space):
     architecture = sample(space, 1)[0]
     name = next(iter(architecture))
