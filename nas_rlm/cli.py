@@ -179,7 +179,7 @@ def _table(arguments: argparse.Namespace) -> tuple[SearchSpace, Table]:
         arguments.table,
         space,
         arguments.objectives,
-        architecture_column=arguments.arch_column,
+        architecture_columns=arguments.arch_column,
         complete=False,
         missing=True,
     )
@@ -609,7 +609,11 @@ def _add_columns(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     _add_space(group)
     group.add_argument(
-        "--arch-column", default="arch", metavar="NAME", help="the column of architectures"
+        "--arch-column",
+        type=_names,
+        default=("arch",),
+        metavar="NAMES",
+        help="the column of architectures, or those that hold its parts",
     )
     return group
 

@@ -79,7 +79,7 @@ def read_table(
     space: SearchSpace,
     columns: Sequence[str],
     *,
-    architecture_column: str = "arch",
+    architecture_columns: Sequence[str] = ("arch",),
     complete: bool = True,
     missing: bool = False,
 ) -> Table:
@@ -89,7 +89,8 @@ def read_table(
         path: A file with a line of column names and then one line per architecture.
         space: The architectures' search space, whose notation the file uses.
         columns: Names of the columns to read; others are ignored.
-        architecture_column: The column that holds the architectures.
+        architecture_columns: What holds the architectures: one column, or several whose cells
+            are the parts of the notation, with a blank between them.
         complete: Require every architecture of the space, and return them in its order.
         missing: Let cells be empty: what was not measured is NaN.
 
@@ -101,11 +102,12 @@ def read_table(
     path = Path(path)
     content = _bytes(path)
     header, rows = _parse_csv(path, _text(path, content))
-    if absent := [name for name in (architecture_column, *columns) if name not in header]:
+    if absent := [name for name in (*architecture_columns, *columns) if name not in header]:
         raise TableError(
             f"{path}: no column {', '.join(map(repr, absent))}; the file has {_listed(header)}"
         )
-    architectures = _parse_architectures(path, space, rows, header.index(architecture_column))
+    positions = [header.index(name) for name in architecture_columns]
+    architectures = _parse_architectures(path, space, rows, positions)
     values = np.empty((len(rows), len(columns)))
     for position, name in enumerate(columns):
         values[:, position] = _parse_numbers(path, name, rows, header.index(name), missing)
@@ -225,13 +227,13 @@ def _parse_csv(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]]]
 
 
 def _parse_architectures(
-    path: Path, space: SearchSpace, rows: list[list[str]], position: int
+    path: Path, space: SearchSpace, rows: list[list[str]], positions: Sequence[int]
 ) -> list[Architecture]:
     architectures: list[Architecture] = []
     first_row: dict[Hashable, int] = {}
     for row, cells in enumerate(rows, start=2):
         try:
-            architecture = space.parse(cells[position].strip())
+            architecture = space.parse(" ".join(cells[position].strip() for position in positions))
         except ArchitectureError as error:
             raise TableError(f"{path}, row {row}: {error}") from error
         first = first_row.setdefault(identity(space, architecture), row)

