@@ -74,8 +74,8 @@ def _in_domain(functions: str) -> str:
     return _NAME.sub(lambda name: DOMAIN + name[1], functions)
 
 
-# Attributes: o channels out, m in the middle; g groups; k kernel, p pads, s strides. How many
-# channels come in, functions see for themselves.
+# Attributes: o channels out, m in the middle, q where it squeezes; g groups; k kernel, p pads,
+# s strides. How many channels come in, functions see for themselves.
 _FUNCTIONS = """\
 ReluConvBn <o, k, p, s> (x) => (y) {
   a = Relu (x)
@@ -84,6 +84,14 @@ ReluConvBn <o, k, p, s> (x) => (y) {
 ConvBnRelu <o, k, p, s> (x) => (y) {
   a = nas.ConvBn <o: int=@o, k: ints=@k, p: ints=@p, s: ints=@s> (x)
   y = Relu (a)
+}
+ConvBnRelu6 <o, k, p, s> (x) => (y) {
+  a = nas.ConvBn <o: int=@o, k: ints=@k, p: ints=@p, s: ints=@s> (x)
+  y = nas.Relu6 (a)
+}
+ConvBnHardSwish <o, k, p, s> (x) => (y) {
+  a = nas.ConvBn <o: int=@o, k: ints=@k, p: ints=@p, s: ints=@s> (x)
+  y = HardSwish (a)
 }
 ConvBn <o, k, p, s> (x) => (y) {
   a = nas.Convolution <o: int=@o, k: ints=@k, p: ints=@p, s: ints=@s> (x)
@@ -118,8 +126,36 @@ BatchNorm (x) => (y) {
 PointwiseBnRelu <o> (x) => (y) {
   y = nas.ConvBnRelu <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
 }
+PointwiseBnRelu6 <o> (x) => (y) {
+  y = nas.ConvBnRelu6 <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
+PointwiseBnHardSwish <o> (x) => (y) {
+  y = nas.ConvBnHardSwish <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
 PointwiseBn <o> (x) => (y) {
   y = nas.ConvBn <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
+SqueezeExcite <m, q> (x) => (y) {
+  a = GlobalAveragePool (x)
+  b = nas.PointwiseBias <o: int=@q> (a)
+  c = Relu (b)
+  d = nas.PointwiseBias <o: int=@m> (c)
+  e = HardSigmoid <alpha=0.16666667, beta=0.5> (d)
+  y = Mul (x, e)
+}
+PointwiseBias <o> (x) => (y) {
+  o = nas.Number <n: int=@o> ()
+  i = Shape <end=2, start=1> (x)
+  k = Constant <value_ints=[1,1]> ()
+  n = Concat <axis=0> (i, k)
+  w = nas.Weights (o, n)
+  z = ConstantOfShape <value=float[1] {0.0}> (o)
+  y = Conv (x, w, z)
+}
+Relu6 (x) => (y) {
+  zero = Constant <value_float=0.0> ()
+  six = Constant <value_float=6.0> ()
+  y = Clip (x, zero, six)
 }
 Classifier <o> (x) => (y) {
   a = GlobalAveragePool (x)

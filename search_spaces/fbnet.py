@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from search_spaces.base import Architecture, ArchitectureError, SearchSpace
-from search_spaces.document import document, shared
+from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import shared
+from search_spaces.inverted_residual import SUFFIXES, block, functions, layers
+from search_spaces.network import NetworkSpace
 
 BLOCKS = (
     "k3_e1",
@@ -32,7 +34,7 @@ _LAYERS = tuple(
 )
 
 
-class FBNet(SearchSpace):
+class FBNet(NetworkSpace):
     """The 9^22 networks of FBNet for ImageNet.
 
     A block has a kernel (k), an expansion (e) and perhaps groups (g). A ``skip`` that changes the
@@ -41,6 +43,8 @@ class FBNet(SearchSpace):
     """
 
     name = "fbnet"
+    image_size = 224
+    classes = 1000
     choices = MappingProxyType({f"layer_{i}": BLOCKS for i in range(1, len(_LAYERS) + 1)})
 
     def parse(self, text: str) -> Architecture:
@@ -61,49 +65,17 @@ class FBNet(SearchSpace):
         """The network without the skips that do nothing."""
         self.check(architecture)
         return "-".join(
-            block
-            for block, (channels, stride), before in _layers(architecture)
-            if block != "skip" or stride > 1 or channels != before
+            name
+            for name, (channels, stride), before in _layers(architecture)
+            if name != "skip" or stride > 1 or channels != before
         )
 
-    def onnx_text(
-        self,
-        architecture: Architecture,
-        *,
-        batch_size: int = 1,
-        image_size: int | None = None,
-        classes: int = 1000,
-    ) -> str:
-        """The network in the ONNX textual syntax: one statement for each block, and its sum.
+    def differing(self, architecture: Architecture) -> str:
+        """``Layers``: one statement for each block, and one for its sum with what it reads."""
+        return layers(_statements(architecture))
 
-        Args:
-            architecture: A member of this space.
-            batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels; None: 224.
-            classes: Number of logits.
-
-        Raises:
-            ArchitectureError: ``architecture`` is not a member of this space.
-            ValueError: A size is not positive.
-        """
-        self.check(architecture)
-        lines: list[str] = []
-        value = "v0"
-        for block, (channels, stride), before in _layers(architecture):
-            same = stride == 1 and before == channels
-            lines.append(_statement(block, value, before, channels, stride))
-            if same and block != "skip":
-                lines.append(f"Add ({value}, v{len(lines)})")
-            value = f"v{len(lines)}"
-        body = "".join(f"  v{i} = {line}\n" for i, line in enumerate(lines, 1))
-        return document(
-            self.name,
-            f"Layers (v0) => ({value}) {{\n{body}}}\n",
-            shared(_SKELETON.replace("$classes", str(classes))),
-            batch_size=batch_size,
-            image_size=224 if image_size is None else image_size,
-            classes=classes,
-        )
+    def common(self, classes: int) -> str:
+        return shared(_SKELETON.replace("$classes", str(classes)))
 
 
 def _layers(architecture: Architecture) -> Iterator[tuple[str, tuple[int, int], int]]:
@@ -113,29 +85,24 @@ def _layers(architecture: Architecture) -> Iterator[tuple[str, tuple[int, int], 
     return zip(blocks, _LAYERS, before, strict=False)
 
 
-def _statement(block: str, value: str, before: int, channels: int, stride: int) -> str:
-    """What applies a block to a value."""
-    if block == "skip":
-        if stride == 1 and before == channels:
-            return f"Identity ({value})"
-        return f"nas.Skip{_SUFFIXES[stride]} <o={channels}> ({value})"
-    kernel, expansion, *groups = block.split("_")
-    middle = before * int(expansion[1])
-    size = f"{kernel[1]}x{kernel[1]}{_SUFFIXES[stride]}"
-    if groups:
-        return f"nas.Grouped{size} <h={middle // 2}, m={middle}, o={channels}> ({value})"
-    return f"nas.MBConv{size} <m={middle}, o={channels}> ({value})"
+def _statements(architecture: Architecture) -> Iterator[tuple[str, bool]]:
+    """What applies each block, and whether what it reads is added."""
+    for name, (channels, stride), before in _layers(architecture):
+        same = stride == 1 and before == channels
+        if name == "skip":
+            yield "Identity" if same else f"nas.Skip{SUFFIXES[stride]} <o={channels}>", False
+            continue
+        kernel, expansion, *groups = name.split("_")
+        middle = before * int(expansion[1])
+        if groups:
+            call = block("Grouped", int(kernel[1]), stride, h=middle // 2, m=middle, o=channels)
+        else:
+            call = block("MBConv", int(kernel[1]), stride, m=middle, o=channels)
+        yield call, same
 
 
-_SUFFIXES = {1: "", 2: "Down"}
-_BLOCKS = "".join(
+_GROUPED = "".join(
     f"""\
-MBConv{k}x{k}{suffix} <m, o> (x) => (y) {{
-  a = nas.PointwiseBnRelu <o: int=@m> (x)
-  b = nas.DepthwiseBn <g: int=@m, k=[{k},{k}], p=[{p},{p},{p},{p}], s=[{s},{s}]> (a)
-  c = Relu (b)
-  y = nas.PointwiseBn <o: int=@o> (c)
-}}
 Grouped{k}x{k}{suffix} <h, m, o> (x) => (y) {{
   a = nas.Halves <h: int=@h, o: int=@m> (x)
   b = Relu (a)
@@ -146,14 +113,15 @@ Grouped{k}x{k}{suffix} <h, m, o> (x) => (y) {{
 }}
 """
     for k, p in ((3, 1), (5, 2))
-    for s, suffix in _SUFFIXES.items()
-) + "".join(
+    for s, suffix in SUFFIXES.items()
+)
+_SKIPS = "".join(
     f"""\
 Skip{suffix} <o> (x) => (y) {{
   y = nas.ConvBnRelu <o: int=@o, k=[1,1], p=[0,0,0,0], s=[{s},{s}]> (x)
 }}
 """
-    for s, suffix in _SUFFIXES.items()
+    for s, suffix in SUFFIXES.items()
 )
 _SKELETON = f"""\
 Network (image) => (logits) {{
@@ -162,7 +130,7 @@ Network (image) => (logits) {{
   z = nas.PointwiseBnRelu <o={HEAD}> (y)
   logits = nas.Classifier <o=$classes> (z)
 }}
-{_BLOCKS}\
+{functions("MBConv", (3, 5))}{_GROUPED}{_SKIPS}\
 Halves <h, o> (x) => (y) {{
   o = nas.Number <n: int=@o> ()
   i = nas.Number <n: int=@h> ()

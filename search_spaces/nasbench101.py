@@ -15,8 +15,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from search_spaces.base import Architecture, ArchitectureError, SearchSpace
-from search_spaces.document import document, shared
+from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import shared
+from search_spaces.network import NetworkSpace
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 MOST_VERTICES, MOST_EDGES = 7, 9
@@ -50,7 +51,7 @@ class _Cell:
         return [i for i, j in self.edges if j == target]
 
 
-class NASBench101(SearchSpace):
+class NASBench101(NetworkSpace):
     """The 423,624 cells of NAS-Bench-101, up to isomorphism.
 
     A cell is given for seven vertices: which edges there are and what vertices 1 to 5 do. As in
@@ -63,6 +64,7 @@ class NASBench101(SearchSpace):
     """
 
     name = "nasbench101"
+    image_multiple = 4
     choices = MappingProxyType(
         {_edge(i, j): ("0", "1") for i, j in _EDGES}
         | {f"operation_{vertex}": OPERATIONS for vertex in range(1, _OUTPUT)}
@@ -172,41 +174,13 @@ class NASBench101(SearchSpace):
                         seen.add(key)
                         yield architecture
 
-    def onnx_text(
-        self,
-        architecture: Architecture,
-        *,
-        batch_size: int = 1,
-        image_size: int | None = None,
-        classes: int = 10,
-    ) -> str:
-        """The network in the ONNX textual syntax, its repeated cell first.
-
-        After the function ``Cell`` comes ``Body``, which repeats it, and says how the channels of
-        a cell are divided among the vertices that its output puts together.
-
-        Args:
-            architecture: A member of this space.
-            batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels, a multiple of 4; None: 32.
-            classes: Number of logits.
-
-        Raises:
-            ArchitectureError: ``architecture`` is not a member of this space.
-            ValueError: A size is not positive, or ``image_size`` is not a multiple of 4.
-        """
+    def differing(self, architecture: Architecture) -> str:
+        """``Cell``, and ``Body``, which repeats it and says how wide its parts are."""
         cell = self._cell(architecture)
-        size = 32 if image_size is None else image_size
-        if size < 4 or size % 4:
-            raise ValueError(f"image_size must be a positive multiple of 4, not {size}")
-        return document(
-            self.name,
-            _cell_text(cell) + _body(len([v for v in cell.into(cell.output) if v])),
-            shared(_SKELETON.replace("$classes", str(classes))),
-            batch_size=batch_size,
-            image_size=size,
-            classes=classes,
-        )
+        return _cell_text(cell) + _body(len([v for v in cell.into(cell.output) if v]))
+
+    def common(self, classes: int) -> str:
+        return shared(_SKELETON.replace("$classes", str(classes)))
 
     def _cell(self, architecture: Architecture) -> _Cell:
         super().check(architecture)

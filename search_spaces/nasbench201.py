@@ -6,14 +6,11 @@ Search", ICLR 2020, https://arxiv.org/abs/2001.00326.
 
 from __future__ import annotations
 
-import operator
 import re
-from functools import lru_cache
-from string import Template
 from types import MappingProxyType
 
-from search_spaces.base import Architecture, ArchitectureError, SearchSpace
-from search_spaces.document import document
+from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.network import NetworkSpace
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
@@ -25,7 +22,7 @@ def _edge(source: int, target: int) -> str:
     return f"edge_{source}_{target}"
 
 
-class NASBench201(SearchSpace):
+class NASBench201(NetworkSpace):
     """The 15,625 cells of NAS-Bench-201.
 
     Node 0 of the cell is its input and node 3 its output; a node is the sum of its incoming
@@ -34,6 +31,7 @@ class NASBench201(SearchSpace):
     """
 
     name = "nasbench201"
+    image_multiple = 4
     choices = MappingProxyType(
         {_edge(source, target): OPERATIONS for target in (1, 2, 3) for source in range(target)}
     )
@@ -87,49 +85,16 @@ class NASBench201(SearchSpace):
             sums.append(sorted(terms))
         return "+".join(sums[-1]) or "0"
 
-    def onnx_text(
-        self,
-        architecture: Architecture,
-        *,
-        batch_size: int = 1,
-        image_size: int | None = None,
-        classes: int = 10,
-    ) -> str:
-        """The network in the ONNX textual syntax, its repeated cell first.
+    def differing(self, architecture: Architecture) -> str:
+        """The function ``Cell``, with its values named by their position.
 
-        The parser wants the main graph at the top, so that is a single call; the function
-        ``Cell`` follows, the only part in which architectures differ, and then the skeleton of
-        the benchmark. The cell has one statement per edge, dead or not, because dead operations
-        cost time, and one ``Sum`` per node with more than one edge; values are named by their
-        position.
-
-        Weights are constants made in the graph, since training is no concern of a search space.
-        Batch normalisation stays although it folds into the convolutions at inference, so that
-        the parameters of the graph are those that the benchmark publishes.
-
-        Args:
-            architecture: A member of this space.
-            batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels, a multiple of 4: 16 for
-                ImageNet16-120; None: 32, as for CIFAR.
-            classes: Number of logits.
-
-        Raises:
-            ArchitectureError: ``architecture`` is not a member of this space.
-            ValueError: A size is not positive, or ``image_size`` is not a multiple of 4.
+        It has one statement per edge, dead or not, because dead operations cost time, and one
+        ``Sum`` per node with more than one edge.
         """
-        self.check(architecture)
-        size = 32 if image_size is None else operator.index(image_size)
-        if size < 4 or size % 4:
-            raise ValueError(f"image_size must be a positive multiple of 4, not {size}")
-        return document(
-            self.name,
-            f"Cell <c> (v0) => (v8) {{\n{_cell(architecture)}}}\n",
-            _skeleton(operator.index(classes)),
-            batch_size=operator.index(batch_size),
-            image_size=size,
-            classes=classes,
-        )
+        return f"Cell <c> (v0) => (v8) {{\n{_cell(architecture)}}}\n"
+
+    def common(self, classes: int) -> str:
+        return _SKELETON.replace("$classes", str(classes))
 
 
 def _cell(architecture: Architecture) -> str:
@@ -151,12 +116,6 @@ def _cell(architecture: Architecture) -> str:
     return "".join(lines)
 
 
-@lru_cache
-def _skeleton(classes: int) -> str:
-    """The functions that all architectures have."""
-    return _SKELETON.substitute(classes=classes)
-
-
 _EXPRESSIONS = {
     "none": "Sub ({0}, {0})",
     "skip_connect": "Identity ({0})",
@@ -168,7 +127,7 @@ _EXPRESSIONS = {
 
 # Attributes: c channels; i and o channels in and out; k kernel, p pads, s strides.
 # With weights of 0.01 the largest logits of any cell are about 1e25, which float32 still holds.
-_SKELETON = Template("""\
+_SKELETON = """\
 Network (image) => (logits) {
   h0 = nas.Convolution <i=[3], o=[16], k=[3,3], p=[1,1,1,1], s=[1,1]> (image)
   h1 = nas.BatchNorm <c=[16]> (h0)
@@ -226,4 +185,4 @@ BatchNorm <c> (x) => (y) {
   zero = ConstantOfShape <value=float[1] {0.0}> (n)
   y = BatchNormalization (x, one, zero, zero, one)
 }
-""")
+"""
