@@ -4,12 +4,22 @@ from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, Se
 from search_spaces.builder import BuilderSpace, export, from_builder
 from search_spaces.compact import compact
 from search_spaces.fbnet import FBNet
+from search_spaces.hiaml import HiAML
+from search_spaces.inception import Inception
+from search_spaces.mnasnet import MnasNet
 from search_spaces.nasbench101 import NASBench101
 from search_spaces.nasbench201 import NASBench201
+from search_spaces.nats_size import NATSSize
+from search_spaces.nds import NDSDARTS, NDSENAS, NDSPNAS, NDSAmoeba, NDSNASNet
+from search_spaces.once_for_all import OFAMobileNetV3, OFAProxyless, OFAResNet50
 from search_spaces.onnx_graph import Costs, InvalidModelError, count, validate
 from search_spaces.registry import SPACES, get_space, space_names
+from search_spaces.two_path import TwoPath
 
 __all__ = [
+    "NDSDARTS",
+    "NDSENAS",
+    "NDSPNAS",
     "SPACES",
     "TEXT_VERSION",
     "Architecture",
@@ -17,10 +27,20 @@ __all__ = [
     "BuilderSpace",
     "Costs",
     "FBNet",
+    "HiAML",
+    "Inception",
     "InvalidModelError",
+    "MnasNet",
     "NASBench101",
     "NASBench201",
+    "NATSSize",
+    "NDSAmoeba",
+    "NDSNASNet",
+    "OFAMobileNetV3",
+    "OFAProxyless",
+    "OFAResNet50",
     "SearchSpace",
+    "TwoPath",
     "compact",
     "count",
     "export",

@@ -276,7 +276,9 @@ def _cell_text(cell: _Cell) -> str:
         for source in filter(None, cell.into(vertex)):
             cut = widths[source] != width
             value = values[source]
-            read.append(define(f"nas.First <n: int=@{width}> ({value})") if cut else value)
+            read.append(
+                define(f"nas.First <n: ints=@{width.upper()}> ({value})") if cut else value
+            )
         if (0, vertex) in cell.edges:
             read.append(define(f"nas.Conv1x1 <o: int=@{width}> (v0)"))
         arriving = together("Sum", read)
@@ -285,8 +287,7 @@ def _cell_text(cell: _Cell) -> str:
     if (0, cell.output) in cell.edges:
         out.append(define("nas.Conv1x1 <o: int=@o> (v0)"))
     result = together("Sum", out)
-    attributes = ", ".join(("o", *_WIDTHS))
-    return f"Cell <{attributes}> (v0) => ({result}) {{\n{''.join(lines)}}}\n"
+    return f"Cell <o, {', '.join(_GIVEN)}> (v0) => ({result}) {{\n{''.join(lines)}}}\n"
 
 
 @lru_cache
@@ -296,7 +297,8 @@ def _body(parts: int) -> str:
     for channels in (128, 256, 512):
         width, wider = divmod(channels, parts or 1)
         widths = [width + (part < wider) for part in range(len(_WIDTHS))]
-        given = ", ".join(f"{name}={n}" for name, n in zip(_WIDTHS, widths, strict=True))
+        numbers = [*widths, *([width] for width in widths[1:])]
+        given = ", ".join(f"{name}={n}" for name, n in zip(_GIVEN, numbers, strict=True))
         stages.append(f"nas.Stage <o={channels}, {given}>")
     pool = "MaxPool <kernel_shape=[2,2], strides=[2,2]>"
     return (
@@ -310,6 +312,8 @@ def _md5(text: str) -> str:
 
 
 _WIDTHS = ("a", "b", "c")
+_GIVEN = (*_WIDTHS, "B", "C")
+"""Attributes of a cell: b and c are given as lists, too, which is what cuts read."""
 _EXPRESSIONS = {
     "conv3x3-bn-relu": "nas.Conv3x3 <o: int=@{}> ({})",
     "conv1x1-bn-relu": "nas.Conv1x1 <o: int=@{}> ({})",
@@ -321,7 +325,7 @@ Network (image) => (logits) {
   y = nas.Body (x)
   logits = nas.Classifier <o=$classes> (y)
 }
-Stage <o, a, b, c> (x0) => (x3) {
+Stage <o, a, b, c, B, C> (x0) => (x3) {
   x1 = nas.Cell <$given> (x0)
   x2 = nas.Cell <$given> (x1)
   x3 = nas.Cell <$given> (x2)
@@ -335,7 +339,10 @@ Conv1x1 <o> (x) => (y) {
 First <n> (x) => (y) {
   zero = Constant <value_ints=[0]> ()
   one = Constant <value_ints=[1]> ()
-  n = nas.Number <n: int=@n> ()
+  n = Constant <value_ints: ints=@n> ()
   y = Slice (x, zero, n, one)
 }
-""".replace("$given", ", ".join(f"{name}: int=@{name}" for name in ("o", *_WIDTHS)))
+""".replace(
+    "$given",
+    ", ".join(f"{name}: {'ints' if name.isupper() else 'int'}=@{name}" for name in ("o", *_GIVEN)),
+)

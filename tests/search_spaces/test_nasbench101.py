@@ -64,6 +64,7 @@ def test_channels_are_divided_among_what_is_put_together(channels, parts):
     line = next(line for line in text.splitlines() if f"nas.Stage <o={channels}," in line)
     given = line.partition("<")[2].partition(">")[0].split(", ")[1:]
     width = dict(item.split("=") for item in given)
+    assert [width["B"], width["C"]] == [f"[{width['b']}]", f"[{width['c']}]"]
     widths = [int(width[name]) for name in ("abc" if parts == 3 else "a" * parts)]
     assert sum(widths) == channels
     assert sorted(widths, reverse=True) == widths
@@ -74,8 +75,10 @@ def test_channels_are_cut_where_fewer_are_read(run):
     """A wide vertex is read by a narrow one, as in the benchmark's own model builder."""
     operations = ("input", *["conv1x1-bn-relu"] * 3, "output")
     architecture = SPACE.parse(f"01110/00011/00001/00001/00000 {','.join(operations)}")
-    assert SPACE.onnx_text(architecture).count("nas.First <n: int=@c> (v2)") == 1
-    assert np.isfinite(run(SPACE.onnx_model(architecture, image_size=8))).all()
+    assert SPACE.onnx_text(architecture).count("nas.First <n: ints=@C> (v2)") == 1
+    model = SPACE.onnx_model(architecture, image_size=8)
+    assert np.isfinite(run(model)).all()
+    assert count(model).parameters > 0
 
 
 def test_neighbours_grow_and_shrink():
