@@ -3,8 +3,8 @@
 A pre-norm encoder-decoder transformer with these departures from the textbook:
 
 - The encoder follows the program. The state of a statement is made from the sum of the states of
-  the values it reads, transformed and gated by its operator. A first flow from the input and a
-  flow back from the output tell each statement where it stands; the second flow knows that.
+  the values it reads, gated by its operator, and a transform of that. A first flow from the input
+  and a flow back from the output tell each statement where it stands; the second flow knows that.
 - There are no positions in the encoder: the program's order is in the states.
 - There may be two encoders. One reads the whole program; the other reads the function it computes,
   without dead statements, for the numbers that depend on nothing else (`ModelConfig.simplified`).
@@ -95,7 +95,10 @@ class Batch:
 
 
 class Flow(nn.Module):
-    """Information flows along the edges; what a node does transforms and gates it."""
+    """Information flows along the edges; what a node does lets it pass, and is added to it.
+
+    What arrives is passed on beside its transform, so that some of it is left after a long way.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -114,7 +117,8 @@ class Flow(nn.Module):
         gate = torch.sigmoid(self.gate(x))
         states = source
         for _ in range(steps):
-            states = torch.addcmul(source, gate, self.transform(edges @ states))
+            passed = gate * (edges @ states)
+            states = source + passed + F.relu(self.transform(passed))
         return states
 
 

@@ -17,6 +17,7 @@ import torch
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
+from surrogate.graphs import FIRST, views
 from surrogate.paths import path_features
 from surrogate.text import Programs, split_blocks
 
@@ -26,8 +27,11 @@ FIT_STEPS = 60
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
 _CHUNK = 2048
-_MOST = 3
-"""Paths of a kind are counted up to this many."""
+_MOST_PATHS, _MOST = 3, 8
+"""Paths of a kind are counted up to this many, and what else is counted of a function."""
+_RARE = 0.3
+"""Standard deviation that paths and expressions are divided by at least: of thousands, most are so
+rare that two texts with one of them in common would count as alike above all others."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ class Features:
 
     Attributes:
         hints: Normal scores of the cheap numbers.
-        function: Paths from inputs to outputs.
+        paths: Which paths lead from inputs to outputs.
+        lengths: How many, how long, and what occurs on them.
+        expressions: How often each operator reads which others.
+        nested: The same with what those read in turn.
         counts: How often each operator occurs.
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
@@ -81,7 +88,10 @@ class Features:
     """
 
     hints: Tensor
-    function: Tensor
+    paths: Tensor
+    lengths: Tensor
+    expressions: Tensor
+    nested: Tensor
     counts: Tensor
     used: Tensor
     statements: Tensor
@@ -93,15 +103,20 @@ class Features:
         """The features of a pool whose texts are these programs."""
         table, names = _path_table(pool.texts)
         counted = np.array([name[1][0] for name in names])
-        occurs, used = counted == "occurs", counted == "is used"
+        paths, occurs, used = (counted == kind for kind in ("path", "occurs", "is used"))
         kinds = np.arange(len(programs.signatures))
         statements = (programs.signature[..., None] == kinds).reshape(len(table), -1)
+        function, _ = views(programs, FIRST + kinds)
+        expressions, nested = _expressions(function.operator.numpy(), function.reads.numpy())
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         earlier = np.empty((len(table), 0)) if pool.earlier is None else pool.earlier
         return cls(
             _standardised(hints),
-            _standardised(table[:, ~(occurs | used)].clip(max=_MOST)),
+            _standardised(table[:, paths].clip(max=_MOST_PATHS), _RARE),
+            _standardised(table[:, ~(paths | occurs | used)].clip(max=_MOST)),
+            _standardised(expressions, _RARE),
+            _standardised(nested, _RARE),
             _standardised(table[:, occurs]),
             _standardised(table[:, used]),
             _standardised(statements),
@@ -111,7 +126,8 @@ class Features:
 
     def groups(self, simplified: bool) -> list[Tensor]:
         """What an objective depends on; on the function alone if it is ``simplified``."""
-        of_function = [self.hints, self.function, self.earlier]
+        of_function = [self.hints, self.paths, self.lengths]
+        of_function += [self.expressions, self.nested, self.earlier]
         seen = of_function if simplified else list(vars(self).values())
         return [group for group in seen if group.ndim == 2 and group.shape[1]]
 
@@ -281,14 +297,45 @@ def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:
     return table, list(column)
 
 
+def _expressions(operator: np.ndarray, reads: np.ndarray) -> list[np.ndarray]:
+    """How often each expression occurs in n graphs of m nodes, (n, expressions).
+
+    An expression is an operator and how often it reads which operators, or in the second table
+    which expressions: trees of height one and two. Source: Shervashidze et al.,
+    "Weisfeiler-Lehman Graph Kernels", JMLR 2011.
+
+    Args:
+        operator: (n, m), 0 where there is no node.
+        reads: How often each node reads which, (n, m, m).
+    """
+    n, m = operator.shape
+    graph = np.arange(n).repeat(m)[operator.ravel() > 0]
+    name, tables = operator, []
+    for _ in range(2):
+        # What each node reads is told by one number: a sum of random ones, one for each name.
+        drawn = np.random.default_rng(0).random(name.max() + 1)
+        read = (reads * drawn[name][:, None]).sum(-1).round(9)
+        seen = np.stack([operator, read], -1).reshape(-1, 2)
+        _, found = np.unique(seen, axis=0, return_inverse=True)
+        name = found.reshape(n, m)
+        table = np.zeros((n, name.max() + 1))
+        np.add.at(table, (graph, found[operator.ravel() > 0]), 1)
+        tables.append(table)
+    return tables
+
+
 def _normal_scores(numbers: np.ndarray) -> np.ndarray:
     """Ranks of each column as quantiles of a normal distribution; undefined ones come first."""
     filled = np.where(np.isfinite(numbers), numbers, -np.inf)
     return norm.ppf(rankdata(filled, axis=0) / (len(filled) + 1))
 
 
-def _standardised(columns: np.ndarray) -> Tensor:
-    """Columns that differ between texts, with mean 0 and standard deviation 1."""
+def _standardised(columns: np.ndarray, rare: float = 0.0) -> Tensor:
+    """Columns that differ between texts, with mean 0 and standard deviation 1.
+
+    Those that differ in few have less of a deviation, since they are not divided by less than
+    ``rare``.
+    """
     columns = columns.astype(np.float64)
     columns = columns[:, np.ptp(columns, axis=0) > 0]
-    return torch.from_numpy((columns - columns.mean(0)) / columns.std(0))
+    return torch.from_numpy((columns - columns.mean(0)) / columns.std(0).clip(min=rare))

@@ -13,12 +13,35 @@ from torch import Tensor, nn
 from torch_geometric.nn import DenseGATConv, DenseGCNConv
 
 from surrogate.graphs import INPUT, OUTPUT, Graphs
-from surrogate.model import Flow
 
 
 def output_state(states: Tensor, graphs: Graphs) -> Tensor:
     """States of the output nodes, (n, width)."""
     return (states * (graphs.operator == OUTPUT)[..., None]).sum(1)
+
+
+class Flow(nn.Module):
+    """Information flows along the edges; an operation transforms and gates it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(width, width, bias=False)
+        self.gate = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, edges: Tensor, source: Tensor, steps: int) -> Tensor:
+        """States once everything has arrived, which takes as many steps as the longest way.
+
+        Args:
+            x: What each node does, (n, m, width).
+            edges: How often each node reads each other one, (n, m, m).
+            source: What is there from the start, (n, m, width).
+            steps: Edges to follow.
+        """
+        gate = torch.sigmoid(self.gate(x))
+        states = source
+        for _ in range(steps):
+            states = torch.addcmul(source, gate, self.transform(edges @ states))
+        return states
 
 
 class GATES(nn.Module):
