@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.base import Architecture, ArchitectureError, SearchSpace
-from search_spaces.document import document, shared
+from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import shared
+from search_spaces.network import NetworkSpace
 
 
-class Gennape(SearchSpace):
+class Gennape(NetworkSpace):
     """A space whose notation is the JSON of what the authors' code calls ``net_config``.
 
     A space defines, beside ``name``, ``choices`` and ``key``:
@@ -68,34 +69,11 @@ class Gennape(SearchSpace):
     def format(self, architecture: Architecture) -> str:
         return json.dumps(self.config(architecture))
 
-    def onnx_text(
-        self,
-        architecture: Architecture,
-        *,
-        batch_size: int = 1,
-        image_size: int | None = None,
-        classes: int = 10,
-    ) -> str:
-        """The network in the ONNX textual syntax, what differs between architectures first.
+    def differing(self, architecture: Architecture) -> str:
+        return self._layers(self.config(architecture))
 
-        Args:
-            architecture: A member of this space.
-            batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels; None: 32, as for CIFAR.
-            classes: Number of logits.
-
-        Raises:
-            ArchitectureError: ``architecture`` is not a member of this space.
-            ValueError: A size is not positive.
-        """
-        return document(
-            self.name,
-            self._layers(self.config(architecture)),
-            shared(self.skeleton.replace("$classes", str(classes))),
-            batch_size=batch_size,
-            image_size=32 if image_size is None else image_size,
-            classes=classes,
-        )
+    def common(self, classes: int) -> str:
+        return shared(self.skeleton.replace("$classes", str(classes)))
 
 
 class ChainSpace(Gennape):

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from search_spaces.base import Architecture, ArchitectureError, SearchSpace
-from search_spaces.document import document, shared
+from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import shared
+from search_spaces.network import NetworkSpace
 
 CHANNELS = tuple(str(channels) for channels in range(8, 65, 8))
 LAYERS = 5
 
 
-class NATSSize(SearchSpace):
+class NATSSize(NetworkSpace):
     """The 8^5 networks of NATS-Bench that differ in size alone.
 
     Layers 1, 3 and 5 are cells, layers 2 and 4 residual blocks that halve the image. The notation
@@ -26,6 +27,7 @@ class NATSSize(SearchSpace):
     """
 
     name = "nats_size"
+    image_multiple = 4
     choices = MappingProxyType({f"layer_{i}": CHANNELS for i in range(1, LAYERS + 1)})
 
     def parse(self, text: str) -> Architecture:
@@ -45,34 +47,12 @@ class NATSSize(SearchSpace):
         """The notation: no two networks have weights of the same shapes."""
         return self.format(architecture)
 
-    def onnx_text(
-        self,
-        architecture: Architecture,
-        *,
-        batch_size: int = 1,
-        image_size: int | None = None,
-        classes: int = 10,
-    ) -> str:
-        """The network in the ONNX textual syntax: one statement for each layer, and the stem.
+    def differing(self, architecture: Architecture) -> str:
+        """``Layers``: one statement for each layer, and the stem.
 
         A cell that changes the number of channels has another name, since its skip connection is
         then a 1x1 convolution.
-
-        Args:
-            architecture: A member of this space.
-            batch_size: Images per batch.
-            image_size: Height and width of the input, in pixels, a multiple of 4: 16 for
-                ImageNet16-120; None: 32, as for CIFAR.
-            classes: Number of logits.
-
-        Raises:
-            ArchitectureError: ``architecture`` is not a member of this space.
-            ValueError: A size is not positive, or ``image_size`` is not a multiple of 4.
         """
-        self.check(architecture)
-        size = 32 if image_size is None else image_size
-        if size < 4 or size % 4:
-            raise ValueError(f"image_size must be a positive multiple of 4, not {size}")
         first, second, third, fourth, fifth = (architecture[layer] for layer in self.choices)
         layers = (
             ("Stem", first),
@@ -86,14 +66,10 @@ class NATSSize(SearchSpace):
             f"  v{i + 1} = nas.{function} <o={channels}> (v{i})\n"
             for i, (function, channels) in enumerate(layers)
         )
-        return document(
-            self.name,
-            f"Layers (v0) => (v{len(layers)}) {{\n{body}}}\n",
-            shared(_SKELETON.replace("$classes", str(classes))),
-            batch_size=batch_size,
-            image_size=size,
-            classes=classes,
-        )
+        return f"Layers (v0) => (v{len(layers)}) {{\n{body}}}\n"
+
+    def common(self, classes: int) -> str:
+        return shared(_SKELETON.replace("$classes", str(classes)))
 
 
 _SKELETON = """\
