@@ -51,13 +51,13 @@ def test_surrogate_knows_nothing_of_optuna_or_onnx_graphs():
 
 def test_the_readmes_tables_are_those_of_the_results():
     text = README.read_text()
-    assert text.count("<!-- end -->") == 4
+    assert text.count("<!-- end -->") == 5
     assert with_tables(text) == text
 
 
 def test_the_readmes_python_runs(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(snippets)],
