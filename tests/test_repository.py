@@ -57,7 +57,7 @@ def test_the_readmes_tables_are_those_of_the_results():
 
 def test_the_readmes_python_runs(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(snippets) == 5
+    assert len(snippets) == 4
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(snippets)],
