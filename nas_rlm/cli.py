@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2
 INTERRUPTED = 130
+MOST_PREDICTED = 1_000_000
+"""Larger spaces are not predicted whole."""
 _DEFAULTS = SearchConfig()
 
 
@@ -263,6 +265,10 @@ def _predict(arguments: argparse.Namespace) -> None:
     space = get_space(arguments.space)
     if bool(arguments.architectures) == arguments.all:
         raise ValueError("name the architectures to predict, or pass --all for the whole space")
+    if arguments.all and space.size > MOST_PREDICTED:
+        raise ValueError(
+            f"{space.name} has {space.size:.1e} architectures, too many for --all; name some"
+        )
     chosen = list(space) if arguments.all else [space.parse(a) for a in arguments.architectures]
     model = RLM.load(arguments.model)
     mean, deviation = model.predict([space.onnx_text(a) for a in chosen], return_std=True)

@@ -299,6 +299,7 @@ def test_names_that_do_not_exist(
     assert "no search space 'darts'" in error(capsys, "text", ARCHITECTURE, "--space", "darts")
     assert "is not a nasbench201 cell" in error(capsys, "predict", model, "|conv|")
     assert "or pass --all" in error(capsys, "predict", model)
+    assert "too many for --all" in error(capsys, "predict", model, "--all", "--space", "fbnet")
     train = ("train", table, "--out", out)
     assert "no column 'accuracy'" in error(capsys, *train, "--objectives", "accuracy")
     assert "the table has arch, acc," in error(capsys, *train)
