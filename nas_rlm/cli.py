@@ -174,9 +174,16 @@ def _table(arguments: argparse.Namespace) -> tuple[SearchSpace, Table]:
     from search_spaces import get_space
 
     space = get_space(arguments.space)
+    offered = read_columns(arguments.table)
     if not arguments.objectives:
-        offered = ", ".join(read_columns(arguments.table))
-        raise ValueError(f"name the columns to learn with --objectives; the table has {offered}")
+        raise ValueError(
+            f"name the columns to learn with --objectives; the table has {', '.join(offered)}"
+        )
+    if absent := [name for name in arguments.arch_column if name not in offered]:
+        raise ValueError(
+            f"{arguments.table}: no column {absent[0]!r}; name that of the architectures, or "
+            f"those of their parts, with --arch-column; the table has {', '.join(offered)}"
+        )
     table = read_table(
         arguments.table,
         space,

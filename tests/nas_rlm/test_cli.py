@@ -302,6 +302,8 @@ def test_names_that_do_not_exist(
     assert "too many for --all" in error(capsys, "predict", model, "--all", "--space", "fbnet")
     train = ("train", table, "--out", out)
     assert "no column 'accuracy'" in error(capsys, *train, "--objectives", "accuracy")
+    columns = ("--arch-column", "adjacency,operations", "--objectives", "acc")
+    assert "no column 'adjacency'; name that of" in error(capsys, *train, *columns)
     assert "the table has arch, acc," in error(capsys, *train)
     labels = (*train, "--objectives", "acc", "--labels")
     assert "from 4 to 79" in error(capsys, *labels, "80")
