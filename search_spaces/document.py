@@ -29,7 +29,6 @@ def document(
     batch_size: int,
     image_size: int,
     classes: int,
-    channels: int = 3,
 ) -> str:
     """The text of a network.
 
@@ -41,7 +40,6 @@ def document(
         batch_size: Images per batch.
         image_size: Height and width of the input, in pixels.
         classes: Number of logits.
-        channels: Of the input.
 
     Raises:
         ValueError: A size is not positive.
@@ -53,7 +51,7 @@ def document(
     header = (
         f'<ir_version: 10, opset_import: ["":21, "nas":1], producer_name: "nas-rlm", '
         f'producer_version: "{TEXT_VERSION}">\n'
-        f"{name} (float[{batch_size},{channels},{image_size},{image_size}] image) => "
+        f"{name} (float[{batch_size},3,{image_size},{image_size}] image) => "
         f"(float[{batch_size},{classes}] logits) {{\n  logits = nas.Network (image)\n}}\n"
     )
     return header + _in_domain(varying) + _in_domain(constant)
@@ -62,7 +60,9 @@ def document(
 @cache
 def shared(functions: str) -> str:
     """Functions, and those of the library that they call, directly or not."""
-    called = set(_CALL.findall(functions)) & set(_LIBRARY)
+    # A space may have functions of its own in place of the library's.
+    called = set(_CALL.findall(functions)) - set(_NAME.findall(functions))
+    called &= set(_LIBRARY)
     while more := {name for f in called for name in _CALL.findall(_LIBRARY[f])} - called:
         called |= more
     return functions + "".join(text for name, text in _LIBRARY.items() if name in called)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.inverted_residual import SUFFIXES, block, functions, layers
 from search_spaces.network import NetworkSpace
 
@@ -32,73 +31,6 @@ STAGES = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 
 _LAYERS = tuple(
     (channels, stride if i == 0 else 1) for channels, n, stride in STAGES for i in range(n)
 )
-
-
-class FBNet(NetworkSpace):
-    """The 9^22 networks of FBNet for ImageNet.
-
-    A block has a kernel (k), an expansion (e) and perhaps groups (g). A ``skip`` that changes the
-    size is a 1x1 convolution, as in HW-NAS-Bench. The notation is HW-NAS-Bench's: the numbers of
-    the 22 blocks, from 0 to 8, joined by ``-``.
-    """
-
-    name = "fbnet"
-    image_size = 224
-    classes = 1000
-    choices = MappingProxyType({f"layer_{i}": BLOCKS for i in range(1, len(_LAYERS) + 1)})
-
-    def parse(self, text: str) -> Architecture:
-        numbers = text.split("-")
-        if len(numbers) != len(_LAYERS) or not set(numbers) <= set("012345678"):
-            raise ArchitectureError(
-                f"{text[:100]!r} is not a {self.name} network; it is written as "
-                f"{len(_LAYERS)} numbers from 0 to {len(BLOCKS) - 1}, joined by '-'"
-            )
-        blocks = (BLOCKS[int(number)] for number in numbers)
-        return dict(zip(self.choices, blocks, strict=True))
-
-    def format(self, architecture: Architecture) -> str:
-        self.check(architecture)
-        return "-".join(str(BLOCKS.index(architecture[layer])) for layer in self.choices)
-
-    def key(self, architecture: Architecture) -> str:
-        """The network without the skips that do nothing."""
-        self.check(architecture)
-        return "-".join(
-            name
-            for name, (channels, stride), before in _layers(architecture)
-            if name != "skip" or stride > 1 or channels != before
-        )
-
-    def differing(self, architecture: Architecture) -> str:
-        """``Layers``: one statement for each block, and one for its sum with what it reads."""
-        return layers(_statements(architecture))
-
-    def common(self, classes: int) -> str:
-        return shared(_SKELETON.replace("$classes", str(classes)))
-
-
-def _layers(architecture: Architecture) -> Iterator[tuple[str, tuple[int, int], int]]:
-    """Each block, its channels and stride, and the channels before it."""
-    blocks = (architecture[layer] for layer in FBNet.choices)
-    before = (STEM, *(channels for channels, _ in _LAYERS))
-    return zip(blocks, _LAYERS, before, strict=False)
-
-
-def _statements(architecture: Architecture) -> Iterator[tuple[str, bool]]:
-    """What applies each block, and whether what it reads is added."""
-    for name, (channels, stride), before in _layers(architecture):
-        same = stride == 1 and before == channels
-        if name == "skip":
-            yield "Identity" if same else f"nas.Skip{SUFFIXES[stride]} <o={channels}>", False
-            continue
-        kernel, expansion, *groups = name.split("_")
-        middle = before * int(expansion[1])
-        if groups:
-            call = block("Grouped", int(kernel[1]), stride, h=middle // 2, m=middle, o=channels)
-        else:
-            call = block("MBConv", int(kernel[1]), stride, m=middle, o=channels)
-        yield call, same
 
 
 _GROUPED = "".join(
@@ -150,3 +82,68 @@ Shuffle (x) => (y) {{
   y = Reshape (b, s)
 }}
 """
+
+
+class FBNet(NetworkSpace):
+    """The 9^22 networks of FBNet for ImageNet.
+
+    A block has a kernel (k), an expansion (e) and perhaps groups (g). A ``skip`` that changes the
+    size is a 1x1 convolution, as in HW-NAS-Bench. The notation is HW-NAS-Bench's: the numbers of
+    the 22 blocks, from 0 to 8, joined by ``-``.
+    """
+
+    name = "fbnet"
+    image_size = 224
+    classes = 1000
+    skeleton = _SKELETON
+    choices = MappingProxyType({f"layer_{i}": BLOCKS for i in range(1, len(_LAYERS) + 1)})
+
+    def parse(self, text: str) -> Architecture:
+        numbers = text.split("-")
+        if len(numbers) != len(_LAYERS) or not set(numbers) <= set("012345678"):
+            raise ArchitectureError(
+                f"{text[:100]!r} is not a {self.name} network; it is written as "
+                f"{len(_LAYERS)} numbers from 0 to {len(BLOCKS) - 1}, joined by '-'"
+            )
+        blocks = (BLOCKS[int(number)] for number in numbers)
+        return dict(zip(self.choices, blocks, strict=True))
+
+    def format(self, architecture: Architecture) -> str:
+        self.check(architecture)
+        return "-".join(str(BLOCKS.index(architecture[layer])) for layer in self.choices)
+
+    def key(self, architecture: Architecture) -> str:
+        """The network without the skips that do nothing."""
+        self.check(architecture)
+        return "-".join(
+            name
+            for name, (channels, stride), before in _layers(architecture)
+            if name != "skip" or stride > 1 or channels != before
+        )
+
+    def differing(self, architecture: Architecture) -> str:
+        """``Layers``: one statement for each block, and one for its sum with what it reads."""
+        return layers(_statements(architecture))
+
+
+def _layers(architecture: Architecture) -> Iterator[tuple[str, tuple[int, int], int]]:
+    """Each block, its channels and stride, and the channels before it."""
+    blocks = (architecture[layer] for layer in FBNet.choices)
+    before = (STEM, *(channels for channels, _ in _LAYERS))
+    return zip(blocks, _LAYERS, before, strict=False)
+
+
+def _statements(architecture: Architecture) -> Iterator[tuple[str, bool]]:
+    """What applies each block, and whether what it reads is added."""
+    for name, (channels, stride), before in _layers(architecture):
+        same = stride == 1 and before == channels
+        if name == "skip":
+            yield "Identity" if same else f"nas.Skip{SUFFIXES[stride]} <o={channels}>", False
+            continue
+        kernel, expansion, *groups = name.split("_")
+        middle = before * int(expansion[1])
+        if groups:
+            call = block("Grouped", int(kernel[1]), stride, h=middle // 2, m=middle, o=channels)
+        else:
+            call = block("MBConv", int(kernel[1]), stride, m=middle, o=channels)
+        yield call, same

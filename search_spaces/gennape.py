@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.network import NetworkSpace
 
 
@@ -30,11 +29,9 @@ class Gennape(NetworkSpace):
 
     Attributes:
         rules: How a configuration is written, in a few words.
-        skeleton: The functions that all networks have, with ``$classes`` for the logits.
     """
 
     rules: str
-    skeleton: str
 
     @abstractmethod
     def config(self, architecture: Architecture) -> Any:
@@ -71,9 +68,6 @@ class Gennape(NetworkSpace):
 
     def differing(self, architecture: Architecture) -> str:
         return self._layers(self.config(architecture))
-
-    def common(self, classes: int) -> str:
-        return shared(self.skeleton.replace("$classes", str(classes)))
 
 
 class ChainSpace(Gennape):

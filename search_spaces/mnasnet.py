@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.inverted_residual import block, functions, layers
 from search_spaces.network import NetworkSpace
 
@@ -30,6 +29,20 @@ _DEEPEST = 6
 _STAGE = re.compile("e([0-9])k([0-9])l([0-9])(s?)")
 
 
+_SKELETON = f"""\
+Network (image) => (logits) {{
+  x = nas.ConvBnRelu <o={STEM}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
+  y = nas.Layers (x)
+  z = nas.PointwiseBnRelu <o={HEAD}> (y)
+  logits = nas.Classifier <o=$classes> (z)
+}}
+""" + "".join(
+    functions(kind + suffix, (3, 5), expands=kind == "MBConv", squeezes=suffix == "SE")
+    for kind in ("Separable", "MBConv")
+    for suffix in ("", "SE")
+)
+
+
 class MnasNet(NetworkSpace):
     """The 36^6 * 48 networks of Accel-NASBench for ImageNet.
 
@@ -42,6 +55,7 @@ class MnasNet(NetworkSpace):
     name = "mnasnet"
     image_size = 224
     classes = 1000
+    skeleton = _SKELETON
     choices = MappingProxyType(
         {
             f"{name}_{stage}": (*offers, "4") if (name, stage) == ("layers", _DEEPEST) else offers
@@ -80,9 +94,6 @@ class MnasNet(NetworkSpace):
         """``Layers``: one statement for each layer, and one for its sum with what it reads."""
         return layers(_statements(architecture))
 
-    def common(self, classes: int) -> str:
-        return shared(_SKELETON.replace("$classes", str(classes)))
-
 
 def _stages(architecture: Architecture) -> Iterator[tuple[str, ...]]:
     """Expansion, kernel, number of layers, and whether it squeezes."""
@@ -105,17 +116,3 @@ def _statements(architecture: Architecture) -> Iterator[tuple[str, bool]]:
                 call = block(kind, int(kernel), stride, **given)
             yield call, stride == 1 and channels == before
             before = channels
-
-
-_SKELETON = f"""\
-Network (image) => (logits) {{
-  x = nas.ConvBnRelu <o={STEM}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
-  y = nas.Layers (x)
-  z = nas.PointwiseBnRelu <o={HEAD}> (y)
-  logits = nas.Classifier <o=$classes> (z)
-}}
-""" + "".join(
-    functions(kind + suffix, (3, 5), expands=kind == "MBConv", squeezes=suffix == "SE")
-    for kind in ("Separable", "MBConv")
-    for suffix in ("", "SE")
-)

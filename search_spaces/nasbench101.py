@@ -16,7 +16,6 @@ from types import MappingProxyType
 import numpy as np
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.network import NetworkSpace
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
@@ -51,6 +50,43 @@ class _Cell:
         return [i for i, j in self.edges if j == target]
 
 
+_WIDTHS = ("a", "b", "c")
+_GIVEN = (*_WIDTHS, "B", "C")
+"""Attributes of a cell: b and c are given as lists, too, which is what cuts read."""
+_EXPRESSIONS = {
+    "conv3x3-bn-relu": "nas.Conv3x3 <o: int=@{}> ({})",
+    "conv1x1-bn-relu": "nas.Conv1x1 <o: int=@{}> ({})",
+    "maxpool3x3": "MaxPool <kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1]> ({1})",
+}
+_SKELETON = """\
+Network (image) => (logits) {
+  x = nas.Conv3x3 <o=128> (image)
+  y = nas.Body (x)
+  logits = nas.Classifier <o=$classes> (y)
+}
+Stage <o, a, b, c, B, C> (x0) => (x3) {
+  x1 = nas.Cell <$given> (x0)
+  x2 = nas.Cell <$given> (x1)
+  x3 = nas.Cell <$given> (x2)
+}
+Conv3x3 <o> (x) => (y) {
+  y = nas.ConvBnRelu <o: int=@o, k=[3,3], p=[1,1,1,1], s=[1,1]> (x)
+}
+Conv1x1 <o> (x) => (y) {
+  y = nas.ConvBnRelu <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
+}
+First <n> (x) => (y) {
+  zero = Constant <value_ints=[0]> ()
+  one = Constant <value_ints=[1]> ()
+  n = Constant <value_ints: ints=@n> ()
+  y = Slice (x, zero, n, one)
+}
+""".replace(
+    "$given",
+    ", ".join(f"{name}: {'ints' if name.isupper() else 'int'}=@{name}" for name in ("o", *_GIVEN)),
+)
+
+
 class NASBench101(NetworkSpace):
     """The 423,624 cells of NAS-Bench-101, up to isomorphism.
 
@@ -65,6 +101,7 @@ class NASBench101(NetworkSpace):
 
     name = "nasbench101"
     image_multiple = 4
+    skeleton = _SKELETON
     choices = MappingProxyType(
         {_edge(i, j): ("0", "1") for i, j in _EDGES}
         | {f"operation_{vertex}": OPERATIONS for vertex in range(1, _OUTPUT)}
@@ -178,9 +215,6 @@ class NASBench101(NetworkSpace):
         """``Cell``, and ``Body``, which repeats it and says how wide its parts are."""
         cell = self._cell(architecture)
         return _cell_text(cell) + _body(len([v for v in cell.into(cell.output) if v]))
-
-    def common(self, classes: int) -> str:
-        return shared(_SKELETON.replace("$classes", str(classes)))
 
     def _cell(self, architecture: Architecture) -> _Cell:
         super().check(architecture)
@@ -309,40 +343,3 @@ def _body(parts: int) -> str:
 
 def _md5(text: str) -> str:
     return md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-_WIDTHS = ("a", "b", "c")
-_GIVEN = (*_WIDTHS, "B", "C")
-"""Attributes of a cell: b and c are given as lists, too, which is what cuts read."""
-_EXPRESSIONS = {
-    "conv3x3-bn-relu": "nas.Conv3x3 <o: int=@{}> ({})",
-    "conv1x1-bn-relu": "nas.Conv1x1 <o: int=@{}> ({})",
-    "maxpool3x3": "MaxPool <kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1]> ({1})",
-}
-_SKELETON = """\
-Network (image) => (logits) {
-  x = nas.Conv3x3 <o=128> (image)
-  y = nas.Body (x)
-  logits = nas.Classifier <o=$classes> (y)
-}
-Stage <o, a, b, c, B, C> (x0) => (x3) {
-  x1 = nas.Cell <$given> (x0)
-  x2 = nas.Cell <$given> (x1)
-  x3 = nas.Cell <$given> (x2)
-}
-Conv3x3 <o> (x) => (y) {
-  y = nas.ConvBnRelu <o: int=@o, k=[3,3], p=[1,1,1,1], s=[1,1]> (x)
-}
-Conv1x1 <o> (x) => (y) {
-  y = nas.ConvBnRelu <o: int=@o, k=[1,1], p=[0,0,0,0], s=[1,1]> (x)
-}
-First <n> (x) => (y) {
-  zero = Constant <value_ints=[0]> ()
-  one = Constant <value_ints=[1]> ()
-  n = Constant <value_ints: ints=@n> ()
-  y = Slice (x, zero, n, one)
-}
-""".replace(
-    "$given",
-    ", ".join(f"{name}: {'ints' if name.isupper() else 'int'}=@{name}" for name in ("o", *_GIVEN)),
-)

@@ -22,109 +22,6 @@ def _edge(source: int, target: int) -> str:
     return f"edge_{source}_{target}"
 
 
-class NASBench201(NetworkSpace):
-    """The 15,625 cells of NAS-Bench-201.
-
-    Node 0 of the cell is its input and node 3 its output; a node is the sum of its incoming
-    edges, and each edge applies one of five operations. The benchmark's notation lists the
-    edges by target, then by source: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
-    """
-
-    name = "nasbench201"
-    image_multiple = 4
-    choices = MappingProxyType(
-        {_edge(source, target): OPERATIONS for target in (1, 2, 3) for source in range(target)}
-    )
-
-    def parse(self, text: str) -> Architecture:
-        match = _NOTATION_PATTERN.fullmatch(text)
-        if match is None:
-            raise ArchitectureError(
-                f"{text[:100]!r} is not a {self.name} cell; it is written {_NOTATION}"
-            )
-        architecture = dict(zip(self.choices, match.groups(), strict=True))
-        self.check(architecture)
-        return architecture
-
-    def format(self, architecture: Architecture) -> str:
-        self.check(architecture)
-        return "+".join(
-            "|"
-            + "".join(
-                f"{architecture[_edge(source, target)]}~{source}|" for source in range(target)
-            )
-            for target in (1, 2, 3)
-        )
-
-    def key(self, architecture: Architecture) -> str:
-        """The function as a sum of operations of sums, in one spelling for equal functions.
-
-        A sum commutes, ``none`` is zero, an operation on zero is zero, ``skip_connect`` is the
-        identity, and what does not reach the output is dropped. Otherwise operations are opaque:
-        two of them are two even where they have the same name and operand, since each
-        convolution has weights of its own. That leaves 5,425 functions. (What is particular to
-        average pooling is not used: it has no weights, which would leave 5,260, and distributes
-        over sums, which would leave 5,044.)
-
-        One operation that is used twice must not be mistaken for two, so it is marked ``!``. Only
-        the operation on the edge from node 0 to node 1 can be: every other edge has at most one
-        way on to the output.
-        """
-        self.check(architecture)
-        used_twice = all(architecture[_edge(*edge)] != "none" for edge in ((1, 2), (1, 3), (2, 3)))
-        sums = [["x"]]
-        for target in (1, 2, 3):
-            terms: list[str] = []
-            for source in range(target):
-                operation = architecture[_edge(source, target)]
-                if operation == "skip_connect":
-                    terms += sums[source]
-                elif operation != "none" and sums[source]:
-                    mark = "!" if used_twice and target == 1 else ""
-                    terms.append(f"{operation}{mark}({'+'.join(sums[source])})")
-            sums.append(sorted(terms))
-        return "+".join(sums[-1]) or "0"
-
-    def differing(self, architecture: Architecture) -> str:
-        """The function ``Cell``, with its values named by their position.
-
-        It has one statement per edge, dead or not, because dead operations cost time, and one
-        ``Sum`` per node with more than one edge.
-        """
-        return f"Cell <c> (v0) => (v8) {{\n{_cell(architecture)}}}\n"
-
-    def common(self, classes: int) -> str:
-        return _SKELETON.replace("$classes", str(classes))
-
-
-def _cell(architecture: Architecture) -> str:
-    """The statements of the cell, one a line."""
-    nodes = ["v0"]
-    lines: list[str] = []
-
-    def define(expression: str) -> str:
-        name = f"v{len(lines) + 1}"
-        lines.append(f"  {name} = {expression}\n")
-        return name
-
-    for target in (1, 2, 3):
-        edges = [
-            define(_EXPRESSIONS[architecture[_edge(source, target)]].format(nodes[source]))
-            for source in range(target)
-        ]
-        nodes.append(define(f"Sum ({', '.join(edges)})") if len(edges) > 1 else edges[0])
-    return "".join(lines)
-
-
-_EXPRESSIONS = {
-    "none": "Sub ({0}, {0})",
-    "skip_connect": "Identity ({0})",
-    "nor_conv_1x1": "nas.Conv1x1 <c: ints=@c> ({0})",
-    "nor_conv_3x3": "nas.Conv3x3 <c: ints=@c> ({0})",
-    "avg_pool_3x3": "AveragePool <kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1], "
-    "count_include_pad=0> ({0})",
-}
-
 # Attributes: c channels; i and o channels in and out; k kernel, p pads, s strides.
 # With weights of 0.01 the largest logits of any cell are about 1e25, which float32 still holds.
 _SKELETON = """\
@@ -186,3 +83,105 @@ BatchNorm <c> (x) => (y) {
   y = BatchNormalization (x, one, zero, zero, one)
 }
 """
+
+
+class NASBench201(NetworkSpace):
+    """The 15,625 cells of NAS-Bench-201.
+
+    Node 0 of the cell is its input and node 3 its output; a node is the sum of its incoming
+    edges, and each edge applies one of five operations. The benchmark's notation lists the
+    edges by target, then by source: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``.
+    """
+
+    name = "nasbench201"
+    image_multiple = 4
+    skeleton = _SKELETON
+    choices = MappingProxyType(
+        {_edge(source, target): OPERATIONS for target in (1, 2, 3) for source in range(target)}
+    )
+
+    def parse(self, text: str) -> Architecture:
+        match = _NOTATION_PATTERN.fullmatch(text)
+        if match is None:
+            raise ArchitectureError(
+                f"{text[:100]!r} is not a {self.name} cell; it is written {_NOTATION}"
+            )
+        architecture = dict(zip(self.choices, match.groups(), strict=True))
+        self.check(architecture)
+        return architecture
+
+    def format(self, architecture: Architecture) -> str:
+        self.check(architecture)
+        return "+".join(
+            "|"
+            + "".join(
+                f"{architecture[_edge(source, target)]}~{source}|" for source in range(target)
+            )
+            for target in (1, 2, 3)
+        )
+
+    def key(self, architecture: Architecture) -> str:
+        """The function as a sum of operations of sums, in one spelling for equal functions.
+
+        A sum commutes, ``none`` is zero, an operation on zero is zero, ``skip_connect`` is the
+        identity, and what does not reach the output is dropped. Otherwise operations are opaque:
+        two of them are two even where they have the same name and operand, since each
+        convolution has weights of its own. That leaves 5,425 functions. (What is particular to
+        average pooling is not used: it has no weights, which would leave 5,260, and distributes
+        over sums, which would leave 5,044.)
+
+        One operation that is used twice must not be mistaken for two, so it is marked ``!``. Only
+        the operation on the edge from node 0 to node 1 can be: every other edge has at most one
+        way on to the output.
+        """
+        self.check(architecture)
+        used_twice = all(architecture[_edge(*edge)] != "none" for edge in ((1, 2), (1, 3), (2, 3)))
+        sums = [["x"]]
+        for target in (1, 2, 3):
+            terms: list[str] = []
+            for source in range(target):
+                operation = architecture[_edge(source, target)]
+                if operation == "skip_connect":
+                    terms += sums[source]
+                elif operation != "none" and sums[source]:
+                    mark = "!" if used_twice and target == 1 else ""
+                    terms.append(f"{operation}{mark}({'+'.join(sums[source])})")
+            sums.append(sorted(terms))
+        return "+".join(sums[-1]) or "0"
+
+    def differing(self, architecture: Architecture) -> str:
+        """The function ``Cell``, with its values named by their position.
+
+        It has one statement per edge, dead or not, because dead operations cost time, and one
+        ``Sum`` per node with more than one edge.
+        """
+        return f"Cell <c> (v0) => (v8) {{\n{_cell(architecture)}}}\n"
+
+
+def _cell(architecture: Architecture) -> str:
+    """The statements of the cell, one a line."""
+    nodes = ["v0"]
+    lines: list[str] = []
+
+    def define(expression: str) -> str:
+        name = f"v{len(lines) + 1}"
+        lines.append(f"  {name} = {expression}\n")
+        return name
+
+    for target in (1, 2, 3):
+        edges = [
+            define(_EXPRESSIONS[architecture[_edge(source, target)]].format(nodes[source]))
+            for source in range(target)
+        ]
+        nodes.append(define(f"Sum ({', '.join(edges)})") if len(edges) > 1 else edges[0])
+    return "".join(lines)
+
+
+_EXPRESSIONS = {
+    "none": "Sub ({0}, {0})",
+    "skip_connect": "Identity ({0})",
+    "nor_conv_1x1": "nas.Conv1x1 <c: ints=@c> ({0})",
+    "nor_conv_3x3": "nas.Conv3x3 <c: ints=@c> ({0})",
+    "avg_pool_3x3": "AveragePool <kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1], "
+    "count_include_pad=0> ({0})",
+}

@@ -12,64 +12,10 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.network import NetworkSpace
 
 CHANNELS = tuple(str(channels) for channels in range(8, 65, 8))
 LAYERS = 5
-
-
-class NATSSize(NetworkSpace):
-    """The 8^5 networks of NATS-Bench that differ in size alone.
-
-    Layers 1, 3 and 5 are cells, layers 2 and 4 residual blocks that halve the image. The notation
-    is the benchmark's: the channels of the five layers, joined by ``:``.
-    """
-
-    name = "nats_size"
-    image_multiple = 4
-    choices = MappingProxyType({f"layer_{i}": CHANNELS for i in range(1, LAYERS + 1)})
-
-    def parse(self, text: str) -> Architecture:
-        channels = text.split(":")
-        if len(channels) != LAYERS or not set(channels) <= set(CHANNELS):
-            raise ArchitectureError(
-                f"{text[:100]!r} is not a {self.name} network; it is written as {LAYERS} numbers "
-                f"of channels ({', '.join(CHANNELS)}), joined by ':'"
-            )
-        return dict(zip(self.choices, channels, strict=True))
-
-    def format(self, architecture: Architecture) -> str:
-        self.check(architecture)
-        return ":".join(architecture[layer] for layer in self.choices)
-
-    def key(self, architecture: Architecture) -> str:
-        """The notation: no two networks have weights of the same shapes."""
-        return self.format(architecture)
-
-    def differing(self, architecture: Architecture) -> str:
-        """``Layers``: one statement for each layer, and the stem.
-
-        A cell that changes the number of channels has another name, since its skip connection is
-        then a 1x1 convolution.
-        """
-        first, second, third, fourth, fifth = (architecture[layer] for layer in self.choices)
-        layers = (
-            ("Stem", first),
-            ("Cell", first),
-            ("Residual", second),
-            ("Cell" if third == second else "ProjectedCell", third),
-            ("Residual", fourth),
-            ("Cell" if fifth == fourth else "ProjectedCell", fifth),
-        )
-        body = "".join(
-            f"  v{i + 1} = nas.{function} <o={channels}> (v{i})\n"
-            for i, (function, channels) in enumerate(layers)
-        )
-        return f"Layers (v0) => (v{len(layers)}) {{\n{body}}}\n"
-
-    def common(self, classes: int) -> str:
-        return shared(_SKELETON.replace("$classes", str(classes)))
 
 
 _SKELETON = """\
@@ -109,3 +55,54 @@ Conv3x3 <o> (x) => (y) {
   y = nas.ReluConvBn <o: int=@o, k=[3,3], p=[1,1,1,1], s=[1,1]> (x)
 }
 """
+
+
+class NATSSize(NetworkSpace):
+    """The 8^5 networks of NATS-Bench that differ in size alone.
+
+    Layers 1, 3 and 5 are cells, layers 2 and 4 residual blocks that halve the image. The notation
+    is the benchmark's: the channels of the five layers, joined by ``:``.
+    """
+
+    name = "nats_size"
+    image_multiple = 4
+    skeleton = _SKELETON
+    choices = MappingProxyType({f"layer_{i}": CHANNELS for i in range(1, LAYERS + 1)})
+
+    def parse(self, text: str) -> Architecture:
+        channels = text.split(":")
+        if len(channels) != LAYERS or not set(channels) <= set(CHANNELS):
+            raise ArchitectureError(
+                f"{text[:100]!r} is not a {self.name} network; it is written as {LAYERS} numbers "
+                f"of channels ({', '.join(CHANNELS)}), joined by ':'"
+            )
+        return dict(zip(self.choices, channels, strict=True))
+
+    def format(self, architecture: Architecture) -> str:
+        self.check(architecture)
+        return ":".join(architecture[layer] for layer in self.choices)
+
+    def key(self, architecture: Architecture) -> str:
+        """The notation: no two networks have weights of the same shapes."""
+        return self.format(architecture)
+
+    def differing(self, architecture: Architecture) -> str:
+        """``Layers``: one statement for each layer, and the stem.
+
+        A cell that changes the number of channels has another name, since its skip connection is
+        then a 1x1 convolution.
+        """
+        first, second, third, fourth, fifth = (architecture[layer] for layer in self.choices)
+        layers = (
+            ("Stem", first),
+            ("Cell", first),
+            ("Residual", second),
+            ("Cell" if third == second else "ProjectedCell", third),
+            ("Residual", fourth),
+            ("Cell" if fifth == fourth else "ProjectedCell", fifth),
+        )
+        body = "".join(
+            f"  v{i + 1} = nas.{function} <o={channels}> (v{i})\n"
+            for i, (function, channels) in enumerate(layers)
+        )
+        return f"Layers (v0) => (v{len(layers)}) {{\n{body}}}\n"

@@ -22,7 +22,6 @@ from types import MappingProxyType
 from typing import Any
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.network import NetworkSpace
 
 CELLS = MappingProxyType({"normal": "Normal", "reduce": "Reduction"})
@@ -114,8 +113,9 @@ class NDS(NetworkSpace):
         """
         return "".join(_cell_text(*self._cell(architecture, cell), cell) for cell in CELLS)
 
-    def common(self, classes: int) -> str:
-        return _skeleton(self.operations, self.width, self.depth, classes)
+    @property
+    def skeleton(self) -> str:  # type: ignore[override]
+        return _skeleton(self.operations, self.width, self.depth)
 
     def _cell(self, architecture: Architecture, cell: str) -> tuple[list[_Node], list[int]]:
         """The nodes of a cell, and those that its output puts together."""
@@ -329,7 +329,7 @@ def _function(operation: str, halves: bool) -> str:
 
 
 @lru_cache
-def _skeleton(operations: tuple[str, ...], width: int, depth: int, classes: int) -> str:
+def _skeleton(operations: tuple[str, ...], width: int, depth: int) -> str:
     """The functions that all architectures of a space have."""
     lines = [f"  x0 = nas.ConvBn <o={3 * width}, k=[3,3], p=[1,1,1,1], s=[1,1]> (image)\n"]
     before, last, halved = "x0", "x0", False
@@ -341,10 +341,10 @@ def _skeleton(operations: tuple[str, ...], width: int, depth: int, classes: int)
         lines.append(f"  y{cell} = nas.{fit} <c={width}> ({before})\n")
         lines.append(f"  x{cell} = nas.{kind} <c={width}> (y{cell}, {last})\n")
         before, last, halved = last, f"x{cell}", halves
-    lines.append(f"  logits = nas.Classifier <o={classes}> ({last})\n")
+    lines.append(f"  logits = nas.Classifier <o=$classes> ({last})\n")
     applied = [(operation, halves) for operation in operations for halves in (False, True)]
     functions = dict.fromkeys((*applied, ("conv_1x1", False)))
-    return shared(
+    return (
         f"Network (image) => (logits) {{\n{''.join(lines)}}}\n"
         + "".join(
             _function(operation, halves)

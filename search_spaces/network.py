@@ -6,18 +6,22 @@ import operator
 from abc import abstractmethod
 
 from search_spaces.base import Architecture, SearchSpace
-from search_spaces.document import document
+from search_spaces.document import document, shared
 
 
 class NetworkSpace(SearchSpace):
-    """Networks that classify images; a space of them defines two functions instead of the text.
+    """Networks that classify images; a space of them defines what its texts consist of.
 
     Attributes:
+        skeleton: The ONNX functions that all architectures have, but for those of the library in
+            `search_spaces.document`, with ``$classes`` for the logits. ``Network (image) =>
+            (logits)`` is among them.
         image_size: Height and width of the benchmark's images, in pixels.
         image_multiple: What every image size must be a multiple of.
         classes: Of the benchmark's images.
     """
 
+    skeleton: str
     image_size = 32
     image_multiple = 1
     classes = 10
@@ -25,13 +29,6 @@ class NetworkSpace(SearchSpace):
     @abstractmethod
     def differing(self, architecture: Architecture) -> str:
         """The ONNX functions in which architectures differ, of a member of this space."""
-
-    @abstractmethod
-    def common(self, classes: int) -> str:
-        """The ONNX functions of every architecture, see `search_spaces.document.shared`.
-
-        ``Network (image) => (logits)`` is among them or among those that differ.
-        """
 
     def resolution(self, architecture: Architecture) -> int:
         """Height and width of the images that an architecture is made for, in pixels."""
@@ -67,7 +64,7 @@ class NetworkSpace(SearchSpace):
         return document(
             self.name,
             self.differing(architecture),
-            self.common(logits),
+            shared(self.skeleton.replace("$classes", str(logits))),
             batch_size=operator.index(batch_size),
             image_size=size,
             classes=logits,

@@ -16,7 +16,6 @@ from types import MappingProxyType
 import numpy as np
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.document import shared
 from search_spaces.inverted_residual import block, functions, layers
 from search_spaces.network import NetworkSpace
 
@@ -231,8 +230,9 @@ class OFAMobileNetV3(_Mobile):
         """Number of different networks."""
         return len(RESOLUTIONS) * sum(9**depth for depth in (2, 3, 4)) ** 5
 
-    def common(self, classes: int) -> str:
-        skeleton = f"""\
+    @property
+    def skeleton(self) -> str:  # type: ignore[override]
+        return f"""\
 Network (image) => (logits) {{
   a = nas.ConvBnHardSwish <o={self._channels(16)}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
   b = nas.Separable3x3 <m={self._channels(16)}, o={self._channels(16)}> (a)
@@ -243,10 +243,9 @@ Network (image) => (logits) {{
   g = nas.Convolution <o={self._channels(1280)}, k=[1,1], p=[0,0,0,0], s=[1,1]> (f)
   h = HardSwish (g)
   i = Flatten (h)
-  logits = nas.Linear <o={classes}> (i)
+  logits = nas.Linear <o=$classes> (i)
 }}
 {_MOBILENETV3}"""
-        return shared(skeleton)
 
 
 class OFAProxyless(_Mobile):
@@ -285,85 +284,19 @@ class OFAProxyless(_Mobile):
         """Number of different networks."""
         return len(RESOLUTIONS) * sum(9**depth for depth in (2, 3, 4)) ** 5 * 9
 
-    def common(self, classes: int) -> str:
-        skeleton = f"""\
+    @property
+    def skeleton(self) -> str:  # type: ignore[override]
+        return f"""\
 Network (image) => (logits) {{
   a = nas.ConvBnRelu6 <o={self._channels(32)}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
   b = nas.Separable3x3 <m={self._channels(32)}, o={self._channels(16)}> (a)
   c = nas.Layers (b)
   d = nas.PointwiseBnRelu6 <o={self._channels(1280)}> (c)
-  logits = nas.Classifier <o={classes}> (d)
+  logits = nas.Classifier <o=$classes> (d)
 }}
 {_PROXYLESS}"""
-        return shared(skeleton)
 
 
-class OFAResNet50(OnceForAll):
-    """Once-for-All of ResNet-50-D: a stem and four stages of bottlenecks.
-
-    The stem has three convolutions, of which the second, with its sum, may be missing. Its first
-    number of channels (``width_middle``) and those it gives are chosen, and those of each stage;
-    a bottleneck has a part of them in the middle. Stages have 2, 2, 4 and 2 layers, and up to two
-    more.
-    """
-
-    name = "ofa_resnet50"
-    lists = MappingProxyType(
-        {
-            "d": ("depth_stem", *(f"depth_{stage}" for stage in range(1, 5))),
-            "e": _names("expansion", (4, 4, 6, 4)),
-            "w": ("width_middle", "width_stem", *(f"width_{stage}" for stage in range(1, 5))),
-        }
-    )
-    choices = MappingProxyType(
-        _choices(lists, {"d": ("0", "1", "2"), "e": ("0.2", "0.25", "0.35"), "w": ("0", "1", "2")})
-        | {"depth_stem": ("0", "2")}
-    )
-    least = (2, 2, 4, 2)
-
-    @property
-    def size(self) -> int:
-        """Number of different networks."""
-        stages = (3 * sum(3 ** (least + depth) for depth in (0, 1, 2)) for least in self.least)
-        return len(RESOLUTIONS) * 2 * 2 * 3 * math.prod(stages)
-
-    def _normal(self, architecture: Architecture) -> dict[str, str]:
-        normal = super()._normal(architecture)
-        if normal["width_middle"] == "1":
-            normal["width_middle"] = "0"  # 24 channels, both of them
-        return normal
-
-    def _statements(self, architecture: Architecture) -> Iterator[tuple[str, bool]]:
-        def wide(name: str, channels: int) -> int:
-            return _divisible(channels * WIDTHS[int(architecture[f"width_{name}"])])
-
-        stem = "Stem" if architecture["depth_stem"] == "0" else "ResidualStem"
-        middle = _divisible(wide("middle", 64) // 2)
-        yield f"nas.{stem} <m={middle}, o={wide('stem', 64)}>", False
-        for stage, depth in enumerate(self._depths(architecture), 1):
-            channels = wide(str(stage), 128 * 2**stage)
-            for layer in range(1, depth + 1):
-                ratio = float(architecture[f"expansion_{stage}_{layer}"])
-                kind = "" if layer > 1 else "Wider" if stage == 1 else "Down"
-                middle = _divisible(round(channels * ratio))
-                yield f"nas.Bottleneck{kind} <m={middle}, o={channels}>", False
-
-    def common(self, classes: int) -> str:
-        return shared(_RESNET50.replace("$classes", str(classes)))
-
-
-_MOBILENETV3 = functions("Separable", (3,), expands=False) + "".join(
-    functions(kind, (3, 5, 7), activation=activation, squeezes=kind.endswith("SE"))
-    for kind, activation in (
-        ("MBConv", "Relu"),
-        ("MBConvSE", "Relu"),
-        ("MBSwish", "HardSwish"),
-        ("MBSwishSE", "HardSwish"),
-    )
-)
-_PROXYLESS = functions("Separable", (3,), activation="Relu6", expands=False) + functions(
-    "MBConv", (3, 5, 7), activation="Relu6"
-)
 _RESNET50 = """\
 Network (image) => (logits) {
   x = nas.Layers (image)
@@ -410,3 +343,69 @@ Conv3x3 <o, s> (x) => (y) {
   y = nas.ConvBnRelu <o: int=@o, k=[3,3], p=[1,1,1,1], s: ints=@s> (x)
 }
 """
+
+
+class OFAResNet50(OnceForAll):
+    """Once-for-All of ResNet-50-D: a stem and four stages of bottlenecks.
+
+    The stem has three convolutions, of which the second, with its sum, may be missing. Its first
+    number of channels (``width_middle``) and those it gives are chosen, and those of each stage;
+    a bottleneck has a part of them in the middle. Stages have 2, 2, 4 and 2 layers, and up to two
+    more.
+    """
+
+    name = "ofa_resnet50"
+    lists = MappingProxyType(
+        {
+            "d": ("depth_stem", *(f"depth_{stage}" for stage in range(1, 5))),
+            "e": _names("expansion", (4, 4, 6, 4)),
+            "w": ("width_middle", "width_stem", *(f"width_{stage}" for stage in range(1, 5))),
+        }
+    )
+    choices = MappingProxyType(
+        _choices(lists, {"d": ("0", "1", "2"), "e": ("0.2", "0.25", "0.35"), "w": ("0", "1", "2")})
+        | {"depth_stem": ("0", "2")}
+    )
+    skeleton = _RESNET50
+    least = (2, 2, 4, 2)
+
+    @property
+    def size(self) -> int:
+        """Number of different networks."""
+        stages = (3 * sum(3 ** (least + depth) for depth in (0, 1, 2)) for least in self.least)
+        return len(RESOLUTIONS) * 2 * 2 * 3 * math.prod(stages)
+
+    def _normal(self, architecture: Architecture) -> dict[str, str]:
+        normal = super()._normal(architecture)
+        if normal["width_middle"] == "1":
+            normal["width_middle"] = "0"  # 24 channels, both of them
+        return normal
+
+    def _statements(self, architecture: Architecture) -> Iterator[tuple[str, bool]]:
+        def wide(name: str, channels: int) -> int:
+            return _divisible(channels * WIDTHS[int(architecture[f"width_{name}"])])
+
+        stem = "Stem" if architecture["depth_stem"] == "0" else "ResidualStem"
+        middle = _divisible(wide("middle", 64) // 2)
+        yield f"nas.{stem} <m={middle}, o={wide('stem', 64)}>", False
+        for stage, depth in enumerate(self._depths(architecture), 1):
+            channels = wide(str(stage), 128 * 2**stage)
+            for layer in range(1, depth + 1):
+                ratio = float(architecture[f"expansion_{stage}_{layer}"])
+                kind = "" if layer > 1 else "Wider" if stage == 1 else "Down"
+                middle = _divisible(round(channels * ratio))
+                yield f"nas.Bottleneck{kind} <m={middle}, o={channels}>", False
+
+
+_MOBILENETV3 = functions("Separable", (3,), expands=False) + "".join(
+    functions(kind, (3, 5, 7), activation=activation, squeezes=kind.endswith("SE"))
+    for kind, activation in (
+        ("MBConv", "Relu"),
+        ("MBConvSE", "Relu"),
+        ("MBSwish", "HardSwish"),
+        ("MBSwishSE", "HardSwish"),
+    )
+)
+_PROXYLESS = functions("Separable", (3,), activation="Relu6", expands=False) + functions(
+    "MBConv", (3, 5, 7), activation="Relu6"
+)

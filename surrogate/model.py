@@ -117,9 +117,13 @@ class Flow(nn.Module):
         gate = torch.sigmoid(self.gate(x))
         states = source
         for _ in range(steps):
-            passed = gate * (edges @ states)
-            states = source + passed + F.relu(self.transform(passed))
+            states = self.step(source, gate, edges @ states)
         return states
+
+    def step(self, source: Tensor, gate: Tensor, arriving: Tensor) -> Tensor:
+        """States one edge on, all (n, m, width)."""
+        passed = gate * arriving
+        return source + passed + F.relu(self.transform(passed))
 
 
 class Attention(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import DenseGATConv, DenseGCNConv
 
 from surrogate.graphs import INPUT, OUTPUT, Graphs
+from surrogate.model import Flow
 
 
 def output_state(states: Tensor, graphs: Graphs) -> Tensor:
@@ -20,28 +21,11 @@ def output_state(states: Tensor, graphs: Graphs) -> Tensor:
     return (states * (graphs.operator == OUTPUT)[..., None]).sum(1)
 
 
-class Flow(nn.Module):
-    """Information flows along the edges; an operation transforms and gates it."""
+class LinearFlow(Flow):
+    """A flow in which nothing of what arrives is passed on but its transform."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.transform = nn.Linear(width, width, bias=False)
-        self.gate = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, edges: Tensor, source: Tensor, steps: int) -> Tensor:
-        """States once everything has arrived, which takes as many steps as the longest way.
-
-        Args:
-            x: What each node does, (n, m, width).
-            edges: How often each node reads each other one, (n, m, m).
-            source: What is there from the start, (n, m, width).
-            steps: Edges to follow.
-        """
-        gate = torch.sigmoid(self.gate(x))
-        states = source
-        for _ in range(steps):
-            states = torch.addcmul(source, gate, self.transform(edges @ states))
-        return states
+    def step(self, source: Tensor, gate: Tensor, arriving: Tensor) -> Tensor:
+        return torch.addcmul(source, gate, self.transform(arriving))
 
 
 class GATES(nn.Module):
@@ -60,7 +44,7 @@ class GATES(nn.Module):
         super().__init__()
         self.start = nn.Parameter(torch.randn(width))
         self.end = nn.Parameter(torch.randn(width))
-        self.first, self.back, self.second = Flow(width), Flow(width), Flow(width)
+        self.first, self.back, self.second = (LinearFlow(width) for _ in range(3))
         self.refine = nn.Sequential(
             nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, width)
         )
