@@ -57,6 +57,23 @@ def document(
     return header + _in_domain(varying) + _in_domain(constant)
 
 
+class Body:
+    """The statements of a function, whose values are called v1, v2 and so on."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def define(self, expression: str) -> str:
+        """Add a statement; the name of its value."""
+        self._lines.append(expression)
+        return f"v{len(self._lines)}"
+
+    def function(self, signature: str, result: str) -> str:
+        """The function, such as ``Cell <c> (v0)``, that gives one of the values."""
+        lines = "".join(f"  v{i} = {line}\n" for i, line in enumerate(self._lines, 1))
+        return f"{signature} => ({result}) {{\n{lines}}}\n"
+
+
 @cache
 def shared(functions: str) -> str:
     """Functions, and those of the library that they call, directly or not."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.inverted_residual import SUFFIXES, block, functions, layers
+from search_spaces.inverted_residual import SUFFIXES, block, functions, layers, network
 from search_spaces.network import NetworkSpace
 
 BLOCKS = (
@@ -56,13 +56,7 @@ Skip{suffix} <o> (x) => (y) {{
     for s, suffix in SUFFIXES.items()
 )
 _SKELETON = f"""\
-Network (image) => (logits) {{
-  x = nas.ConvBnRelu <o={STEM}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
-  y = nas.Layers (x)
-  z = nas.PointwiseBnRelu <o={HEAD}> (y)
-  logits = nas.Classifier <o=$classes> (z)
-}}
-{functions("MBConv", (3, 5))}{_GROUPED}{_SKIPS}\
+{network(STEM, HEAD)}{functions("MBConv", (3, 5))}{_GROUPED}{_SKIPS}\
 Halves <h, o> (x) => (y) {{
   o = nas.Number <n: int=@o> ()
   i = nas.Number <n: int=@h> ()

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from search_spaces.base import Architecture
+from search_spaces.document import Body
 from search_spaces.gennape import Gennape, convolutions
 
 STEM = 64
@@ -169,10 +170,10 @@ class HiAML(Gennape):
         return dict(zip(self.choices, config, strict=True))
 
     def _layers(self, config: Any) -> str:
-        lines = []
+        body, value = Body(), "v0"
         for block, (before, after) in zip(config, STAGES, strict=True):
             suffix = "Down" if after > before else ""
-            lines.append(f"{_function(block)}{suffix} <i={before}, o={after}>")
-            lines.append(f"{_function(block)} <i={after}, o={after}>")
-        body = "".join(f"  v{i + 1} = nas.{line} (v{i})\n" for i, line in enumerate(lines))
-        return f"Layers (v0) => (v{len(lines)}) {{\n{body}}}\n"
+            call = f"nas.{_function(block)}"
+            value = body.define(f"{call}{suffix} <i={before}, o={after}> ({value})")
+            value = body.define(f"{call} <i={after}, o={after}> ({value})")
+        return body.function("Layers (v0)", value)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.base import Architecture
+from search_spaces.document import Body
 from search_spaces.gennape import POOLS, ChainSpace, chain_choices, convolutions
 
 STEM, HEAD = 32, 512
@@ -274,8 +275,10 @@ class Inception(ChainSpace):
                 blocks -= 1
             functions.append(_block(f"Block{i}", stage, first=False))
             calls += [f"Block{i}"] * blocks
-        body = "".join(f"  v{i + 1} = nas.{call} (v{i})\n" for i, call in enumerate(calls))
-        return f"Layers (v0) => (v{len(calls)}) {{\n{body}}}\n{''.join(functions)}"
+        body, value = Body(), "v0"
+        for call in calls:
+            value = body.define(f"nas.{call} ({value})")
+        return body.function("Layers (v0)", value) + "".join(functions)
 
 
 def _lengths(architecture: Architecture, stage: int) -> list[int]:
@@ -315,12 +318,7 @@ def _inside(operations: Sequence[str], out: int, wider: float) -> int:
 
 def _block(name: str, stage: dict[str, Any], *, first: bool) -> str:
     """The function of a block, the first of its stage or another."""
-    lines: list[str] = []
-
-    def define(expression: str) -> str:
-        lines.append(expression)
-        return f"v{len(lines)}"
-
+    body = Body()
     before, after = stage["C_in"] if first else stage["C_out"], stage["C_out"]
     ends = []
     for path in stage["block"]["paths"]:
@@ -333,16 +331,15 @@ def _block(name: str, stage: dict[str, Any], *, first: bool) -> str:
                 goal = path["C_internal"]
             elif i == changing[-1]:
                 goal = path["C_out"]
-            value = define(f"{_call(operation, width, goal, i == strided)} ({value})")
+            value = body.define(f"{_call(operation, width, goal, i == strided)} ({value})")
             width = goal
         ends.append(value)
-    value = define(f"Concat <axis=1> ({', '.join(ends)})") if len(ends) > 1 else ends[0]
+    value = body.define(f"Concat <axis=1> ({', '.join(ends)})") if len(ends) > 1 else ends[0]
     if sum(path["C_out"] for path in stage["block"]["paths"]) != after:
-        value = define(f"nas.Projection <o={after}> ({value})")
+        value = body.define(f"nas.Projection <o={after}> ({value})")
     if not first:
-        value = define(f"Add ({value}, v0)")
-    body = "".join(f"  v{i} = {line}\n" for i, line in enumerate(lines, 1))
-    return f"{name} (v0) => ({value}) {{\n{body}}}\n"
+        value = body.define(f"Add ({value}, v0)")
+    return body.function(f"{name} (v0)", value)
 
 
 def _call(operation: str, before: int, after: int, down: bool) -> str:

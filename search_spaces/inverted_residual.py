@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
+from search_spaces.document import Body
+
 SUFFIXES = {1: "", 2: "Down"}
 """Of the names of blocks, by stride."""
 
@@ -21,15 +23,24 @@ def layers(blocks: Iterable[tuple[str, bool]]) -> str:
     Args:
         blocks: What applies each block, and whether what it reads is added to what it gives.
     """
-    lines: list[str] = []
+    body = Body()
     value = "v0"
     for block, added in blocks:
-        lines.append(f"{block} ({value})")
-        if added:
-            lines.append(f"Add ({value}, v{len(lines)})")
-        value = f"v{len(lines)}"
-    body = "".join(f"  v{i} = {line}\n" for i, line in enumerate(lines, 1))
-    return f"Layers (v0) => ({value}) {{\n{body}}}\n"
+        given = body.define(f"{block} ({value})")
+        value = body.define(f"Add ({value}, {given})") if added else given
+    return body.function("Layers (v0)", value)
+
+
+def network(stem: int, head: int) -> str:
+    """The function ``Network`` around ``Layers``, from channels before them to channels after."""
+    return f"""\
+Network (image) => (logits) {{
+  x = nas.ConvBnRelu <o={stem}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
+  y = nas.Layers (x)
+  z = nas.PointwiseBnRelu <o={head}> (y)
+  logits = nas.Classifier <o=$classes> (z)
+}}
+"""
 
 
 def block(kind: str, kernel: int, stride: int, **channels: int) -> str:

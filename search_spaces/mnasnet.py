@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
-from search_spaces.inverted_residual import block, functions, layers
+from search_spaces.inverted_residual import block, functions, layers, network
 from search_spaces.network import NetworkSpace
 
 STEM, HEAD = 32, 1280
@@ -29,14 +29,7 @@ _DEEPEST = 6
 _STAGE = re.compile("e([0-9])k([0-9])l([0-9])(s?)")
 
 
-_SKELETON = f"""\
-Network (image) => (logits) {{
-  x = nas.ConvBnRelu <o={STEM}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
-  y = nas.Layers (x)
-  z = nas.PointwiseBnRelu <o={HEAD}> (y)
-  logits = nas.Classifier <o=$classes> (z)
-}}
-""" + "".join(
+_SKELETON = network(STEM, HEAD) + "".join(
     functions(kind + suffix, (3, 5), expands=kind == "MBConv", squeezes=suffix == "SE")
     for kind in ("Separable", "MBConv")
     for suffix in ("", "SE")

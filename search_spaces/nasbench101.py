@@ -16,6 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import Body
 from search_spaces.network import NetworkSpace
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
@@ -44,6 +45,11 @@ class _Cell:
     @property
     def output(self) -> int:
         return len(self.operations) + 1
+
+    @property
+    def parts(self) -> list[int]:
+        """Vertices whose channels the output puts together."""
+        return [vertex for vertex in self.into(self.output) if vertex]
 
     def into(self, target: int) -> list[int]:
         """Vertices with an edge to this one."""
@@ -113,8 +119,7 @@ class NASBench101(NetworkSpace):
         return 423_624
 
     def check(self, architecture: Architecture) -> None:
-        super().check(architecture)
-        _pruned(_given(architecture))
+        self._cell(architecture)
 
     def parse(self, text: str) -> Architecture:
         matrix, _, operations = text.partition(" ")
@@ -214,7 +219,7 @@ class NASBench101(NetworkSpace):
     def differing(self, architecture: Architecture) -> str:
         """``Cell``, and ``Body``, which repeats it and says how wide its parts are."""
         cell = self._cell(architecture)
-        return _cell_text(cell) + _body(len([v for v in cell.into(cell.output) if v]))
+        return _cell_text(cell) + _body(len(cell.parts))
 
     def _cell(self, architecture: Architecture) -> _Cell:
         super().check(architecture)
@@ -288,21 +293,16 @@ def _cell_text(cell: _Cell) -> str:
     a, and nine edges allow no more; of three the first may have one channel more than the last:
     widths a, b, c. What does not go to the output is as wide as the widest that reads it.
     """
-    parts = [vertex for vertex in cell.into(cell.output) if vertex]
+    parts = cell.parts
     widths = dict(zip(parts, _WIDTHS if len(parts) == 3 else "aaaa", strict=False))
     for vertex in range(cell.output - 1, 0, -1):
         if vertex not in widths:
             widths[vertex] = min(widths[j] for i, j in cell.edges if i == vertex)
-    lines: list[str] = []
+    body = Body()
     values: dict[int, str] = {}
 
-    def define(expression: str) -> str:
-        name = f"v{len(lines) + 1}"
-        lines.append(f"  {name} = {expression}\n")
-        return name
-
     def together(operator: str, names: list[str]) -> str:
-        return names[0] if len(names) == 1 else define(f"{operator} ({', '.join(names)})")
+        return names[0] if len(names) == 1 else body.define(f"{operator} ({', '.join(names)})")
 
     for vertex, operation in enumerate(cell.operations, 1):
         width = widths[vertex]
@@ -311,17 +311,17 @@ def _cell_text(cell: _Cell) -> str:
             cut = widths[source] != width
             value = values[source]
             read.append(
-                define(f"nas.First <n: ints=@{width.upper()}> ({value})") if cut else value
+                body.define(f"nas.First <n: ints=@{width.upper()}> ({value})") if cut else value
             )
         if (0, vertex) in cell.edges:
-            read.append(define(f"nas.Conv1x1 <o: int=@{width}> (v0)"))
+            read.append(body.define(f"nas.Conv1x1 <o: int=@{width}> (v0)"))
         arriving = together("Sum", read)
-        values[vertex] = define(_EXPRESSIONS[operation].format(width, arriving))
+        values[vertex] = body.define(_EXPRESSIONS[operation].format(width, arriving))
     out = [together("Concat <axis=1>", [values[vertex] for vertex in parts])] if parts else []
     if (0, cell.output) in cell.edges:
-        out.append(define("nas.Conv1x1 <o: int=@o> (v0)"))
+        out.append(body.define("nas.Conv1x1 <o: int=@o> (v0)"))
     result = together("Sum", out)
-    return f"Cell <o, {', '.join(_GIVEN)}> (v0) => ({result}) {{\n{''.join(lines)}}}\n"
+    return body.function(f"Cell <o, {', '.join(_GIVEN)}> (v0)", result)
 
 
 @lru_cache

@@ -10,6 +10,7 @@ import re
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import Body
 from search_spaces.network import NetworkSpace
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -155,26 +156,17 @@ class NASBench201(NetworkSpace):
         It has one statement per edge, dead or not, because dead operations cost time, and one
         ``Sum`` per node with more than one edge.
         """
-        return f"Cell <c> (v0) => (v8) {{\n{_cell(architecture)}}}\n"
-
-
-def _cell(architecture: Architecture) -> str:
-    """The statements of the cell, one a line."""
-    nodes = ["v0"]
-    lines: list[str] = []
-
-    def define(expression: str) -> str:
-        name = f"v{len(lines) + 1}"
-        lines.append(f"  {name} = {expression}\n")
-        return name
-
-    for target in (1, 2, 3):
-        edges = [
-            define(_EXPRESSIONS[architecture[_edge(source, target)]].format(nodes[source]))
-            for source in range(target)
-        ]
-        nodes.append(define(f"Sum ({', '.join(edges)})") if len(edges) > 1 else edges[0])
-    return "".join(lines)
+        body, nodes = Body(), ["v0"]
+        for target in (1, 2, 3):
+            edges = [
+                body.define(
+                    _EXPRESSIONS[architecture[_edge(source, target)]].format(nodes[source])
+                )
+                for source in range(target)
+            ]
+            summed = f"Sum ({', '.join(edges)})"
+            nodes.append(body.define(summed) if len(edges) > 1 else edges[0])
+        return body.function("Cell <c> (v0)", nodes[-1])
 
 
 _EXPRESSIONS = {

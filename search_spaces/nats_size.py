@@ -12,6 +12,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import Body
 from search_spaces.network import NetworkSpace
 
 CHANNELS = tuple(str(channels) for channels in range(8, 65, 8))
@@ -101,8 +102,7 @@ class NATSSize(NetworkSpace):
             ("Residual", fourth),
             ("Cell" if fifth == fourth else "ProjectedCell", fifth),
         )
-        body = "".join(
-            f"  v{i + 1} = nas.{function} <o={channels}> (v{i})\n"
-            for i, (function, channels) in enumerate(layers)
-        )
-        return f"Layers (v0) => (v{len(layers)}) {{\n{body}}}\n"
+        body, value = Body(), "v0"
+        for function, channels in layers:
+            value = body.define(f"nas.{function} <o={channels}> ({value})")
+        return body.function("Layers (v0)", value)

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from search_spaces.base import Architecture, ArchitectureError
+from search_spaces.document import Body
 from search_spaces.network import NetworkSpace
 
 CELLS = MappingProxyType({"normal": "Normal", "reduce": "Reduction"})
@@ -277,24 +278,18 @@ def _plus(terms: Iterable[int]) -> str:
 
 def _cell_text(nodes: Iterable[_Node], together: Sequence[int], cell: str) -> str:
     """The function of a cell."""
-    lines: list[str] = []
+    body = Body()
     values = ["v0"]
-
-    def define(expression: str) -> str:
-        name = f"v{len(lines) + 1}"
-        lines.append(f"  {name} = {expression}\n")
-        return name
-
-    values.append(define("nas.Conv1x1 <c: int=@c> (x)"))
+    values.append(body.define("nas.Conv1x1 <c: int=@c> (x)"))
     for node in nodes:
         terms = [
-            define(_expression(operation, _halves(cell, source)).format(values[source]))
+            body.define(_expression(operation, _halves(cell, source)).format(values[source]))
             for operation, source in node
         ]
-        values.append(define(f"Sum ({', '.join(terms)})"))
+        values.append(body.define(f"Sum ({', '.join(terms)})"))
     out = [values[node] for node in together]
-    result = out[0] if len(out) == 1 else define(f"Concat <axis=1> ({', '.join(out)})")
-    return f"{CELLS[cell]} <c> (v0, x) => ({result}) {{\n{''.join(lines)}}}\n"
+    result = out[0] if len(out) == 1 else body.define(f"Concat <axis=1> ({', '.join(out)})")
+    return body.function(f"{CELLS[cell]} <c> (v0, x)", result)
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from search_spaces.base import Architecture
+from search_spaces.document import Body
 from search_spaces.gennape import POOLS, ChainSpace, chain_choices, convolutions
 
 STEM, HEAD = 32, 512
@@ -180,27 +181,20 @@ class TwoPath(ChainSpace):
         Between two blocks with a stride stands an ``Identity``, since operations on either side
         of it are in different blocks.
         """
-        lines: list[str] = []
-
-        def define(expression: str) -> str:
-            lines.append(expression)
-            return f"v{len(lines)}"
-
+        body = Body()
         ends = []
         for path in PATHS:
             value, before = "v0", 1
             for stride, steps in _blocks(config, path):
                 if before == stride == 2:
-                    value = define(f"Identity ({value})")
+                    value = body.define(f"Identity ({value})")
                 start, before = value, stride
                 for step in steps:
-                    value = define(f"{step.statement} ({value})")
+                    value = body.define(f"{step.statement} ({value})")
                 if stride == 1:
-                    value = define(f"Add ({value}, {start})")
+                    value = body.define(f"Add ({value}, {start})")
             ends.append(value)
-        define(f"Concat <axis=1> ({', '.join(ends)})")
-        body = "".join(f"  v{i} = {line}\n" for i, line in enumerate(lines, 1))
-        return f"Layers (v0) => (v{len(lines)}) {{\n{body}}}\n"
+        return body.function("Layers (v0)", body.define(f"Concat <axis=1> ({', '.join(ends)})"))
 
 
 class _Step(NamedTuple):

@@ -17,7 +17,7 @@ import torch
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
-from surrogate.graphs import FIRST, views
+from surrogate.graphs import Graphs
 from surrogate.paths import path_features
 from surrogate.text import Programs, split_blocks
 
@@ -99,15 +99,16 @@ class Features:
     trend: Tensor
 
     @classmethod
-    def of(cls, pool: Pool, programs: Programs) -> Features:
-        """The features of a pool whose texts are these programs."""
+    def of(cls, pool: Pool, programs: Programs, function: Graphs) -> Features:
+        """The features of a pool whose texts are these programs, which compute this function."""
         table, names = _path_table(pool.texts)
         counted = np.array([name[1][0] for name in names])
         paths, occurs, used = (counted == kind for kind in ("path", "occurs", "is used"))
         kinds = np.arange(len(programs.signatures))
         statements = (programs.signature[..., None] == kinds).reshape(len(table), -1)
-        function, _ = views(programs, FIRST + kinds)
-        expressions, nested = _expressions(function.operator.numpy(), function.reads.numpy())
+        expressions, nested = _expressions(
+            function.operator.numpy(force=True), function.reads.numpy(force=True)
+        )
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         earlier = np.empty((len(table), 0)) if pool.earlier is None else pool.earlier

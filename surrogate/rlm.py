@@ -162,7 +162,7 @@ class RLM:
         if pool is None:
             self._fit_labels(Examples(batch, values), progress, checkpoint)
         else:
-            features = prior.Features.of(pool, programs)
+            features = prior.Features.of(pool, programs, batch.function)
             self._fit_lessons(features, batch, rows, values, start, progress, checkpoint)
         if checkpoint is not None:
             shutil.rmtree(checkpoint)

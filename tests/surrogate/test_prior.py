@@ -4,6 +4,7 @@ import torch
 from scipy.stats import spearmanr
 
 from surrogate import RLM, Pool, Tokenizer, TrainingConfig, prior
+from surrogate.graphs import FIRST, views
 from surrogate.prior import Features, GaussianProcess, expect
 
 
@@ -19,7 +20,9 @@ def pool(labelled):
 @pytest.fixture(scope="module")
 def features(pool):
     texts = pool[0].texts
-    return Features.of(pool[0], Tokenizer.fit(texts).programs(texts))
+    programs = Tokenizer.fit(texts).programs(texts)
+    function, _ = views(programs, FIRST + np.arange(len(programs.signatures)))
+    return Features.of(pool[0], programs, function)
 
 
 def test_a_process_interpolates_and_knows_its_error(monkeypatch):
