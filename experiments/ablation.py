@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Self
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,10 +27,11 @@ from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.metrics import kendall_tau, spearman_rho
 from nas_rlm.predictors import Inputs
+from nas_rlm.predictors.gnn_encoders import LinearFlow
 from nas_rlm.predictors.rlm import RLMPredictor, sample_space
 from search_spaces import get_space
-from surrogate import RLM
-from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
+from surrogate import RLM, prior
+from surrogate.model import Batch, Flow, ModelConfig, RegressionLanguageModel
 from surrogate.scorer import ScoreLosses, Scorer, scorer_training, scores
 from surrogate.text import Programs, Tokenizer, lexemes, parse_block
 from surrogate.training import TrainingConfig, train
@@ -40,8 +42,36 @@ LABELS = 78
 SEEDS = 5
 
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Make = Callable[[Sequence[str], int], "RLMPredictor | ScalarHead | Pretrained"]
+Make = Callable[[Sequence[str], int], "RLMPredictor | Altered | ScalarHead | Pretrained"]
 """Names of the numbers and seed to what is measured."""
+
+
+class Altered:
+    """The RLM with another function in the place of one of its own.
+
+    Args:
+        names: Of the numbers.
+        seed: See `RLMPredictor`.
+        owner: Module or class of the function.
+        function: Its name.
+        other: What is called instead.
+    """
+
+    def __init__(
+        self, names: Sequence[str], seed: int, owner: Any, function: str, other: Callable[..., Any]
+    ) -> None:
+        self.predictor = RLMPredictor(names, seed=seed)
+        self.altered = partial(patch.object, owner, function, other)
+
+    def fit(self, inputs: Inputs, values: NDArray[np.float64]) -> Self:
+        with self.altered():
+            self.predictor.fit(inputs, values)
+        return self
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """See `RLMPredictor`."""
+        with self.altered():
+            return self.predictor.predict(inputs)
 
 
 class ScalarHead:
@@ -178,6 +208,14 @@ def _rlm(**options: Any) -> Make:
     return lambda names, seed: RLMPredictor(names, seed=seed, **options)
 
 
+def _altered(owner: Any, function: str, other: Callable[..., Any]) -> Make:
+    return lambda names, seed: Altered(names, seed, owner, function, other)
+
+
+def _no_expressions(operator: NDArray[Any], reads: NDArray[Any]) -> list[NDArray[np.float64]]:
+    return [np.empty((len(operator), 0))] * 2
+
+
 def _trained(**fields: Any) -> Make:
     return _rlm(training=fields)
 
@@ -228,10 +266,12 @@ INGREDIENTS: dict[str, Make] = {
     "no zero-cost scores": _rlm(zero_cost=False),
     "lessons: the guesses alone": _trained(guess_share=1.0, cost_share=1.0),
     "lessons: the scorers alone": _trained(guess_share=0.0, cost_share=0.0),
+    "guesses know no expressions": _altered(prior, "_expressions", _no_expressions),
     "scorers see no guesses": _trained(guessed_labels=0.0),
     "one scorer instead of three": _rlm(members=1),
     "scorers of accuracy do not rank": _trained(rank=False),
     "accuracy reads dead statements too": _rlm(simplified=()),
+    "the flow is linear, as in GATES": _altered(Flow, "step", LinearFlow.step),
     "digits are not ranked": _trained(ranking=0.0),
     "numbers never see one another": _trained(hidden=1.0),
     "numbers always see one another": _trained(hidden=0.0),
