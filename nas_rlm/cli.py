@@ -85,16 +85,10 @@ def _worker(arguments: argparse.Namespace) -> None:
     _quieten_optuna()
     from tqdm import tqdm
 
-    from nas_rlm.benchmarks import get_benchmark
     from nas_rlm.methods import make_sampler
     from nas_rlm.workers import join_study, open_storage, work
 
-    benchmark = get_benchmark(
-        arguments.benchmark,
-        dataset=arguments.dataset,
-        devices=arguments.devices,
-        data=arguments.data,
-    )
+    benchmark = _benchmark(arguments)
     storage = open_storage(arguments.storage, heartbeat_seconds=arguments.heartbeat)
     study = join_study(storage, arguments.study, benchmark)
     study.sampler = make_sampler(arguments.method, benchmark, arguments.budget, arguments.seed)
@@ -151,7 +145,7 @@ def _labels(
 ) -> tuple[SearchSpace, Sequence[Architecture], list[str], NDArray[np.float64]]:
     """What to train on: the user's table, or the benchmark that comes with the package."""
     if arguments.table is None:
-        benchmark = _benchmark(arguments)
+        benchmark = _without_table(arguments)
         names = [objective.column for objective in benchmark.objectives]
         return benchmark.space, benchmark.architectures, names, benchmark.values
     from nas_rlm.cells import Measurements
@@ -161,12 +155,21 @@ def _labels(
     return space, data.architectures, list(table.columns), data.values
 
 
-def _benchmark(arguments: argparse.Namespace) -> Benchmark:
-    from nas_rlm.benchmarks import nasbench201
-
+def _without_table(arguments: argparse.Namespace) -> Benchmark:
     if arguments.objectives:
         raise ValueError("--objectives names columns of a TABLE: give one, or use --devices")
-    return nasbench201(arguments.dataset, arguments.devices, arguments.data)
+    return _benchmark(arguments)
+
+
+def _benchmark(arguments: argparse.Namespace) -> Benchmark:
+    from nas_rlm.benchmarks import get_benchmark
+
+    return get_benchmark(
+        arguments.benchmark,
+        dataset=arguments.dataset,
+        devices=arguments.devices,
+        data=arguments.data,
+    )
 
 
 def _table(arguments: argparse.Namespace) -> tuple[SearchSpace, Table]:
@@ -229,7 +232,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.table is None:
         if arguments.minimize is not None:
             raise ValueError("--minimize names columns of a TABLE: give one")
-        data = _benchmark(arguments)
+        data = _without_table(arguments)
     else:
         space, table = _table(arguments)
         data = Measurements.from_table(table, space, arguments.minimize)
@@ -639,25 +642,30 @@ def _add_data(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--data",
         metavar="PATH",
-        help="a table of measurements (default: the environment variable NAS_RLM_DATA, if set)",
+        help="a table of measurements, or a folder of tables (default: the environment variable "
+        "NAS_RLM_DATA, if set)",
     )
 
 
 def _add_benchmark(command: argparse.ArgumentParser, title: str = "benchmark") -> None:
     group = command.add_argument_group(title)
-    if title == "benchmark":
-        group.add_argument("--benchmark", default=_DEFAULTS.benchmark, help="what to search")
+    group.add_argument(
+        "--benchmark",
+        default=_DEFAULTS.benchmark,
+        help="nasbench201; or with its table in --data: nasbench101, fbnet, ofa_mobilenetv3, "
+        "ofa_mobilenetv3_latency, accel_nasbench",
+    )
     group.add_argument(
         "--dataset",
-        default=_DEFAULTS.dataset,
-        help="cifar10, cifar100, imagenet16-120, or a table's column such as cifar10_test_acc",
+        help="the accuracy; of nasbench201: cifar10, cifar100, imagenet16-120, or a column of its "
+        "table such as cifar10_test_acc (default: the benchmark's first)",
     )
     group.add_argument(
         "--devices",
         type=_names,
-        default=_DEFAULTS.devices,
         metavar="A,B",
-        help="pixel3, eyeriss, cpu, gpu, or others that the table has",
+        help="of nasbench201: pixel3, eyeriss, cpu, gpu, or others that the table has (default: "
+        "the benchmark's own choice)",
     )
     _add_data(group)
 

@@ -20,8 +20,8 @@ class SearchConfig:
 
     Attributes:
         benchmark: A key of `nas_rlm.benchmarks.BENCHMARKS`.
-        dataset: The accuracy to maximise, see the benchmark.
-        devices: The devices whose latencies to minimise.
+        dataset: The accuracy to maximise, see the benchmark; None: its own choice.
+        devices: The devices whose latencies to minimise; None: the benchmark's own choice.
         data: A table of measurements, or the folder it lies in; None: ``NAS_RLM_DATA``, if set.
         budget: Distinct architectures to evaluate.
         seed: Seeds every random choice.
@@ -34,8 +34,8 @@ class SearchConfig:
     """
 
     benchmark: str = "nasbench201"
-    dataset: str = "cifar10"
-    devices: tuple[str, ...] = ("pixel3", "eyeriss", "cpu", "gpu")
+    dataset: str | None = None
+    devices: tuple[str, ...] | None = None
     data: str | None = None
     budget: int = 200
     seed: int = 0
@@ -52,7 +52,8 @@ class SearchConfig:
         Raises:
             ValueError: A figure is too small.
         """
-        object.__setattr__(self, "devices", tuple(self.devices))
+        if self.devices is not None:
+            object.__setattr__(self, "devices", tuple(self.devices))
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:

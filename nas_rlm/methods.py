@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,14 +21,15 @@ from optuna.samplers import (
     GPSampler,
     NSGAIIISampler,
     NSGAIISampler,
-    RandomSampler,
     TPESampler,
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from nas_rlm.benchmarks import Benchmark
+from nas_rlm.benchmark import Benchmark
 from nas_rlm.devices import unknown
 from nas_rlm.evolution import LocalSearchSampler, RegularizedEvolutionSampler
+from nas_rlm.space_sampler import UniformSampler
+from search_spaces.base import Architecture, ArchitectureError
 
 if TYPE_CHECKING:
     from surrogate import RLM
@@ -84,7 +85,7 @@ def _with(predictor: str) -> Callable[[Benchmark, int, int], BaseSampler]:
 
 
 def _random(benchmark: Benchmark, budget: int, seed: int) -> BaseSampler:
-    return RandomSampler(seed=seed)
+    return UniformSampler(benchmark.space, seed=seed)
 
 
 _GENETIC: Mapping[str, Any] = {
@@ -186,7 +187,7 @@ class Evaluations(NamedTuple):
     Attributes:
         rows: Shape (m,), positions in ``benchmark.architectures``, no two alike.
         values: Shape (m, k), in the objectives' own units.
-        trials: Number of trials it took, repeats included.
+        trials: Number of trials it took, repeats and invalid ones included.
     """
 
     rows: NDArray[np.intp]
@@ -225,7 +226,8 @@ def search_distinct(
     """Search until ``budget`` distinct architectures have been evaluated.
 
     A sampler may propose an architecture again. It is then told the known values, which costs a
-    real user nothing and so does not count. A sampler that only repeats itself is stopped after
+    real user nothing and so does not count. One that proposes what a table does not have is told
+    of the nearest that it has. A sampler that only repeats itself is stopped after
     `TRIALS_PER_EVALUATION` trials per architecture of the budget.
 
     Args:
@@ -243,10 +245,15 @@ def search_distinct(
     budget = min(budget, benchmark.space.size)
     while len(seen) < budget and known.trials < TRIALS_PER_EVALUATION * budget:
         trial = study.ask(dict(benchmark.space.distributions))
-        row = benchmark.row(trial.params)
-        values = benchmark.evaluate(trial.params)
-        study.tell(trial, values)
-        known = known._replace(trials=trial.number + 1)
+        known = known._replace(trials=known.trials + 1)
+        try:
+            architecture = benchmark.nearest(trial.params)
+        except ArchitectureError:
+            study.tell(trial, state=TrialState.FAIL)
+            continue
+        row = benchmark.row(architecture)
+        values = benchmark.evaluate(architecture)
+        _tell(study, trial, architecture, values)
         if row not in seen:
             seen.add(row)
             rows = np.append(known.rows, row)
@@ -254,6 +261,24 @@ def search_distinct(
             if after_evaluation is not None:
                 after_evaluation(known)
     return known
+
+
+def _tell(
+    study: optuna.Study, trial: optuna.Trial, architecture: Architecture, values: Sequence[float]
+) -> None:
+    """Let the sampler know what was evaluated, even if it is not what it had asked for."""
+    if architecture == trial.params:
+        study.tell(trial, values)
+        return
+    asked = study.tell(trial, state=TrialState.FAIL)
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=dict(architecture),
+            distributions=asked.distributions,
+            values=values,
+            system_attrs=asked.system_attrs,  # such as the generation
+        )
+    )
 
 
 def evaluations(benchmark: Benchmark, study: optuna.Study) -> Evaluations:
@@ -267,7 +292,7 @@ def evaluations(benchmark: Benchmark, study: optuna.Study) -> Evaluations:
     return Evaluations(
         rows=np.fromiter(values, dtype=np.intp, count=len(values)),
         values=np.array(list(values.values())).reshape(-1, len(benchmark.objectives)),
-        trials=len(trials),
+        trials=sum(trial.state == TrialState.COMPLETE for trial in trials),
     )
 
 

@@ -62,7 +62,7 @@ class Objective:
     @property
     def column(self) -> str:
         """For CSV files: name, unit, and ``modelled`` where it is, such as ``acc_percent``."""
-        unit = {"%": "percent"}.get(self.unit, self.unit)
+        unit = {"%": "percent", "images/s": "img_s"}.get(self.unit, self.unit)
         name = self.name if self.name.endswith(f"_{unit}") else f"{self.name}_{unit}"
         return f"{name}_modelled" if self.modelled else name
 

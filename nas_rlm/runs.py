@@ -270,6 +270,8 @@ def _data_differences(stored: dict[str, str], wanted: dict[str, str]) -> list[st
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "the default"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -95,6 +95,13 @@ class SpaceSampler(BaseSampler):
         return {name: trial.params[name] for name in self._space.distributions}
 
 
+class UniformSampler(SpaceSampler):
+    """Draws architectures uniformly at random."""
+
+    def _choose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Architecture:
+        return self._space.sample(rng)
+
+
 def signs(study: Study) -> np.ndarray:
     """What makes the values of a study losses, (k,)."""
     return np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions])

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import pickle
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 
 from search_spaces import get_space
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
+
+DATA_VARIABLE = "NAS_RLM_DATA"
+"""Environment variable that names the table of measurements, or the folder it lies in."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -58,6 +62,20 @@ class Table:
         return self.values[:, self.columns.index(name)]
 
 
+def table_path(file: str, data: str | Path | None = None) -> Path | None:
+    """Where a table is: ``data``, else what ``NAS_RLM_DATA`` says, else None.
+
+    Args:
+        file: Its name in a folder of tables.
+        data: The table, or a folder that holds it; the environment variable may be either, too.
+    """
+    chosen = data or os.environ.get(DATA_VARIABLE)
+    if not chosen:
+        return None
+    path = Path(chosen).expanduser()
+    return path / file if path.is_dir() else path
+
+
 def identity(space: SearchSpace, architecture: Architecture) -> Hashable:
     """Equal for the same architecture only, unlike ``space.key``, which unites twins."""
     return tuple(architecture[name] for name in space.choices)
@@ -82,6 +100,7 @@ def read_table(
     architecture_columns: Sequence[str] = ("arch",),
     complete: bool = True,
     missing: bool = False,
+    repeated: bool = False,
 ) -> Table:
     """Read figures from a CSV file, gzipped or not.
 
@@ -93,11 +112,13 @@ def read_table(
             are the parts of the notation, with a blank between them.
         complete: Require every architecture of the space, and return them in its order.
         missing: Let cells be empty: what was not measured is NaN.
+        repeated: Let an architecture have several rows, of which the mean is taken, rather than
+            refuse it, since a table may contradict itself by mistake.
 
     Raises:
         TableError: The file is missing, truncated or not CSV, lacks a column, or has an empty
             cell that it may not have, a figure that is not a finite number, an architecture that
-            is unknown or listed twice, or, if ``complete``, too few rows.
+            is unknown or listed twice and may not be, or, if ``complete``, too few rows.
     """
     path = Path(path)
     content = _bytes(path)
@@ -107,15 +128,16 @@ def read_table(
             f"{path}: no column {', '.join(map(repr, absent))}; the file has {_listed(header)}"
         )
     positions = [header.index(name) for name in architecture_columns]
-    architectures = _parse_architectures(path, space, rows, positions)
-    values = np.empty((len(rows), len(columns)))
+    architectures, place = _parse_architectures(path, space, rows, positions, repeated)
+    figures = np.empty((len(rows), len(columns)))
     for position, name in enumerate(columns):
-        values[:, position] = _parse_numbers(path, name, rows, header.index(name), missing)
+        figures[:, position] = _parse_numbers(path, name, rows, header.index(name), missing)
+    values = _means(figures, place, len(architectures))
     if complete:
-        if len(rows) != space.size:
+        if len(architectures) != space.size:
             raise TableError(
                 f"{path}: expected {space.size:,} rows, one for each architecture of "
-                f"{space.name}, got {len(rows):,}; use the complete table"
+                f"{space.name}, got {len(architectures):,}; use the complete table"
             )
         architectures, values = _in_order_of_iteration(space, architectures, values)
     return Table(
@@ -227,22 +249,31 @@ def _parse_csv(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]]]
 
 
 def _parse_architectures(
-    path: Path, space: SearchSpace, rows: list[list[str]], positions: Sequence[int]
-) -> list[Architecture]:
+    path: Path,
+    space: SearchSpace,
+    rows: list[list[str]],
+    positions: Sequence[int],
+    repeated: bool,
+) -> tuple[list[Architecture], list[int]]:
+    """The different architectures, and which of them each row has."""
     architectures: list[Architecture] = []
-    first_row: dict[Hashable, int] = {}
+    found: dict[Hashable, int] = {}
+    place: list[int] = []
     for row, cells in enumerate(rows, start=2):
         try:
             architecture = space.parse(" ".join(cells[position].strip() for position in positions))
         except ArchitectureError as error:
             raise TableError(f"{path}, row {row}: {error}") from error
-        first = first_row.setdefault(identity(space, architecture), row)
-        if first != row:
+        number = found.setdefault(identity(space, architecture), len(found))
+        if number == len(architectures):
+            architectures.append(architecture)
+        elif not repeated:
             raise TableError(
-                f"{path}, row {row}: the architecture of row {first} again; keep one of the two"
+                f"{path}, row {row}: the architecture of row {2 + place.index(number)} again; "
+                "keep one of the two"
             )
-        architectures.append(architecture)
-    return architectures
+        place.append(number)
+    return architectures, place
 
 
 def _parse_numbers(
@@ -264,6 +295,15 @@ def _parse_numbers(
                 "fill in the figure or leave the column out"
             )
     return numbers
+
+
+def _means(figures: NDArray[np.float64], place: Sequence[int], count: int) -> NDArray[np.float64]:
+    """Of the figures (rows, k) with the same place, without those that are missing, (count, k)."""
+    known = ~np.isnan(figures)
+    sums, numbers = np.zeros((2, count, figures.shape[1]))
+    np.add.at(sums, place, np.where(known, figures, 0.0))
+    np.add.at(numbers, place, known)
+    return np.where(numbers > 0, sums / np.maximum(numbers, 1), np.nan)
 
 
 def _in_order_of_iteration(

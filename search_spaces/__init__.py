@@ -6,6 +6,7 @@ from search_spaces.compact import compact
 from search_spaces.fbnet import FBNet
 from search_spaces.hiaml import HiAML
 from search_spaces.inception import Inception
+from search_spaces.listed import Listed
 from search_spaces.mnasnet import MnasNet
 from search_spaces.nasbench101 import NASBench101
 from search_spaces.nasbench201 import NASBench201
@@ -30,6 +31,7 @@ __all__ = [
     "HiAML",
     "Inception",
     "InvalidModelError",
+    "Listed",
     "MnasNet",
     "NASBench101",
     "NASBench201",

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from nas_rlm.benchmarks import Benchmark, nasbench201
 from nas_rlm.evolution import LocalSearchSampler
@@ -16,7 +18,7 @@ from nas_rlm.methods import (
     make_sampler,
     search_distinct,
 )
-from search_spaces import get_space
+from search_spaces import Listed, get_space
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,25 @@ def test_baseline_evaluates_distinct_architectures(method: str, benchmark: Bench
 def test_unknown_method(benchmark: Benchmark) -> None:
     with pytest.raises(ValueError, match=r"unknown method 'nsga4'; did you mean 'nsga3'\?"):
         make_sampler("nsga4", benchmark, 10, 0)
+
+
+@pytest.mark.parametrize("method", ["random", "nsga2", "tpe", "local", "evolution"])
+def test_a_table_is_searched_where_it_has_figures(method: str, benchmark: Benchmark) -> None:
+    rows = np.random.default_rng(0).permutation(benchmark.space.size)[:300]
+    architectures = tuple(benchmark.architectures[row] for row in rows)
+    some = replace(
+        benchmark,
+        space=Listed(benchmark.space, architectures),
+        architectures=architectures,
+        values=benchmark.values[rows],
+    )
+    study = optuna.create_study(directions=list(some.directions))
+    found = search_distinct(some, make_sampler(method, some, 60, 1), 60, study=study)
+    assert len(set(found.rows.tolist())) == 60
+    np.testing.assert_array_equal(found.values, some.values[found.rows])
+    told = study.get_trials(states=(TrialState.COMPLETE,))
+    assert all(tuple(trial.values) == some.evaluate(trial.params) for trial in told)
+    assert found.trials == len(told), "what was asked for instead is not counted as well"
 
 
 class _Alternating(optuna.samplers.RandomSampler):

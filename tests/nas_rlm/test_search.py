@@ -99,7 +99,7 @@ def test_budget_can_be_raised_but_not_lowered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ({"dataset": "cifar100"}, "dataset is cifar10 there and cifar100 here"),
+        ({"dataset": "cifar100"}, "dataset is the default there and cifar100 here"),
         ({"devices": ("eyeriss", "gpu")}, "devices is pixel3 there and eyeriss,gpu here"),
         ({"seed": 4}, "seed is 3 there and 4 here"),
         ({"method": "tpe"}, "method is random there and tpe here"),

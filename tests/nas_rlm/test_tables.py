@@ -52,6 +52,14 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def test_repeated_rows_are_averaged_where_they_may_be(path: Path) -> None:
+    text = GOOD + "b-d,80,\na-c,,3\nb-d,70,2.5\n"
+    table = read_table(
+        write(path, text), SPACE, ["acc", "cpu_latency_ms"], missing=True, repeated=True
+    )
+    np.testing.assert_array_equal(table.values, [[80.5, 2.5], [70, 0.003], [60, 4], [80, 2]])
+
+
 def test_rows_come_in_the_order_of_iteration(path: Path) -> None:
     table = read_table(write(path, GOOD), SPACE, ["cpu_latency_ms", "acc"])
     assert list(table.architectures) == list(SPACE)
