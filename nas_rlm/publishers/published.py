@@ -115,8 +115,8 @@ def published(
         left_out: What the reader has left out already.
         keep_first: Of an architecture that is there again with other figures, keep the first row.
         zero_key: The space's key of networks whose output does not depend on their input. A
-            runtime may see that and leave them out; latencies of such a network below a tenth of
-            those of all others are therefore left out, too.
+            runtime may see that and run next to nothing; latencies of such networks below those
+            of all others are therefore left out.
 
     Raises:
         TableError: An architecture is unknown to the space, or there twice with different
@@ -162,10 +162,10 @@ def published(
     zero = np.array([zero_key is not None and space.key(a) == zero_key for a in architectures])
     for name, column in figures.items():
         if zero.any() and not zero.all() and name.endswith("_latency_ms"):
-            skipped = zero & (column < np.nanmin(column[~zero], initial=np.inf) / 10)
+            skipped = zero & (column < np.nanmin(column[~zero], initial=np.inf))
             column[skipped] = np.nan
             if skipped.any():
-                counted[f"{name}: of a network that was not run"] = int(skipped.sum())
+                counted[f"{name}: output cut off from the input"] = int(skipped.sum())
         _check_unit(file, name, column)
     notation = tuple(space.format(architecture) for architecture in architectures)
     return Published(space, notation, figures, dict(counted), source)

@@ -30,7 +30,7 @@ def test_what_pixel3_did_not_run_is_left_out(write: Write) -> None:
     for prefix in ("", "cifar100_", "imagenet16_120_"):
         column = f"{prefix}pixel3_latency_ms"
         np.testing.assert_array_equal(published.columns[column], [3.60585, 17.2381, np.nan])
-        assert published.left_out[f"{column}: of a network that was not run"] == 1
+        assert published.left_out[f"{column}: output cut off from the input"] == 1
     assert len(published.left_out) == 3
 
 
