@@ -75,6 +75,8 @@ def read_fbnet(file: Path, *, networks: Sequence[str] | None = None) -> Publishe
         networks: Their notation, such as ``0-8-...``; 5,000 at random, always the same ones, if
             left out.
     """
+    with reading(file, _WHAT):
+        tables = _unpickled(file)["fbnet"]
     space = get_space("fbnet")
     if networks is None:
         rng = np.random.default_rng(0)
@@ -82,14 +84,12 @@ def read_fbnet(file: Path, *, networks: Sequence[str] | None = None) -> Publishe
     blocks = np.array(
         [[BLOCKS.index(block) for block in space.parse(text).values()] for text in networks]
     )
-    columns = {}
     with reading(file, _WHAT):
-        tables = _unpickled(file)["fbnet"]
-        for (prefix, imagenet), (figure, name) in product(
-            (("", False), ("imagenet_", True)), _FIGURES.items()
-        ):
-            if figure in tables:
-                columns[prefix + name] = _sums(tables[figure], blocks, imagenet=imagenet)
+        columns = {
+            prefix + name: _sums(tables[figure], blocks, imagenet=bool(prefix))
+            for prefix, (figure, name) in product(("", "imagenet_"), _FIGURES.items())
+            if figure in tables
+        }
     return published(space, networks, columns, source(_CITATION, file))
 
 

@@ -45,10 +45,10 @@ _COSTS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16_120": "Image
 def read_nasbench201(file: Path) -> Published:
     """All cells after 200 epochs, from ``NAS-Bench-201-v1_1-096897.pth``.
 
-    The file has every epoch of every training, 4.7 GB, and the package's API, which loads it in a
-    way that present versions of torch refuse and then copies it, is said to take 28 GB of memory.
-    Here each network's results are given to the package one at a time. If that is still too much,
-    `read_topology` has the same figures in a file for each network.
+    The file has every epoch of every training, 4.7 GB. The package's API would load it in a way
+    that present versions of torch refuse, and then copy it; here its results of one network at a
+    time are made of the dictionary. Reading it still takes six times its size in memory, and half
+    an hour; `read_topology` has the same figures in a file for each network, and needs little.
     """
     with reading(file, "the file of NAS-Bench-201"):
         content = load_torch(file, _ALLOWED)
