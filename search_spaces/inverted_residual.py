@@ -31,11 +31,14 @@ def layers(blocks: Iterable[tuple[str, bool]]) -> str:
     return body.function("Layers (v0)", value)
 
 
-def network(stem: int, head: int) -> str:
-    """The function ``Network`` around ``Layers``, from channels before them to channels after."""
+def network(stem: int, head: int, stride: int = 2) -> str:
+    """The function ``Network`` around ``Layers``, from channels before them to channels after.
+
+    The stride is that of the first convolution.
+    """
     return f"""\
 Network (image) => (logits) {{
-  x = nas.ConvBnRelu <o={stem}, k=[3,3], p=[1,1,1,1], s=[2,2]> (image)
+  x = nas.ConvBnRelu <o={stem}, k=[3,3], p=[1,1,1,1], s=[{stride},{stride}]> (image)
   y = nas.Layers (x)
   z = nas.PointwiseBnRelu <o={head}> (y)
   logits = nas.Classifier <o=$classes> (z)

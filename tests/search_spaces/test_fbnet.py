@@ -9,9 +9,10 @@ import math
 import pytest
 
 from search_spaces import ArchitectureError, get_space
-from search_spaces.fbnet import HEAD, STAGES, STEM
+from search_spaces.fbnet import STAGES, STEM, VARIANTS, FBNet
 
 SPACE = get_space("fbnet")
+HEAD = VARIANTS["imagenet"].head
 PUBLISHED = {
     "FBNet-A": (
         "skip k3_e3 k3_e1 skip skip k5_e6 k3_e3 k5_e1 k3_e3 k5_e6 k5_e3 k5_e1_g2 k5_e6 "
@@ -80,6 +81,18 @@ def test_the_table_of_latencies_is_read(shared_data):
         networks = [row["op_indices"] for row in csv.DictReader(file)]
     assert len(networks) == 5000
     assert [SPACE.format(SPACE.parse(network)) for network in networks] == networks
+
+
+def test_the_variant_for_cifar_has_two_reductions_less(nodes):
+    space = FBNet(images="cifar100")
+    text = space.onnx_text(dict.fromkeys(space.choices, "k3_e1"))
+    sizes = [output[2:] for operator, _, output in nodes(text) if operator == "Conv"]
+    assert sizes[0] == (32, 32)
+    assert sizes[-1] == (4, 4)
+    head = next(read[1] for operator, read, _ in nodes(text) if operator == "Gemm")
+    assert sorted(head) == [100, 1504]
+    with pytest.raises(ValueError, match="one of imagenet, cifar100, not 'mnist'"):
+        FBNet(images="mnist")
 
 
 def test_skips_that_do_nothing_do_not_count():
