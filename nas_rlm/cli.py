@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas_rlm import cli_measure
 from nas_rlm.config import SearchConfig
 from nas_rlm.grids import GRIDS
 
@@ -338,7 +339,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         text = action.help or ""
         if isinstance(action.default, tuple):
             return f"{text} (default: {','.join(action.default)})"
-        shown = type(action.default) in (int, str) and action.default != argparse.SUPPRESS
+        shown = type(action.default) in (int, float, str) and action.default != argparse.SUPPRESS
         return f"{text} (default: %(default)s)" if shown else text
 
 
@@ -357,6 +358,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_plot(commands)
     _add_train(commands)
     _add_compare(commands)
+    _add_measure(commands)
     _add_predict(commands)
     _add_text(commands)
     return parser
@@ -579,6 +581,23 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "it is called a latency)",
     )
     _add_benchmark(command, "without a TABLE")
+
+
+def _add_measure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "measure",
+        "measure latencies on this machine",
+        "Measure latencies on this machine with ONNX Runtime: of architectures of a space, given\n"
+        "or drawn, or of ONNX files. What comes of it is a table for `nas-rlm compare` and\n"
+        "`nas-rlm train`. A measurement that was stopped goes on where it was when the same\n"
+        "command is given again; a larger --count adds to it.",
+        "nas-rlm measure --count 200 --device laptop --out laptop.csv",
+    )
+    command.set_defaults(run=cli_measure.run, resumable=True)
+    _add_quiet(command)
+    _add_space(command)
+    cli_measure.add_options(command)
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -59,17 +59,17 @@ def format_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 @contextmanager
-def alone(folder: Path, busy: Exception) -> Iterator[None]:
-    """Hold a folder's lock, which the system releases even if this process is killed.
+def alone(path: Path, busy: Exception) -> Iterator[None]:
+    """Hold a folder's or file's lock, which the system releases even if this process is killed.
 
     Args:
-        folder: It exists.
+        path: It exists.
         busy: Raised if another process holds the lock.
     """
     if sys.platform == "win32":
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ from search_spaces.once_for_all import OFAMobileNetV3, OFAProxyless, OFAResNet50
 from search_spaces.onnx_graph import Costs, InvalidModelError, count, validate
 from search_spaces.registry import SPACES, get_space, space_names
 from search_spaces.two_path import TwoPath
+from search_spaces.weights import with_weights
 
 __all__ = [
     "NDSDARTS",
@@ -50,4 +51,5 @@ __all__ = [
     "get_space",
     "space_names",
     "validate",
+    "with_weights",
 ]

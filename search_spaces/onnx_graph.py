@@ -77,13 +77,8 @@ def count(model: onnx.ModelProto) -> Costs:
     Raises:
         InvalidModelError: A shape that is needed is unknown.
     """
-    flat = onnx.shape_inference.infer_shapes(
-        onnx.inliner.inline_local_functions(model),
-        check_type=True,
-        strict_mode=True,
-        data_prop=True,
-    )
-    shapes = _Shapes(flat.graph)
+    flat = flatten(model)
+    shapes = Shapes(flat.graph)
     weights = {tensor.name for tensor in flat.graph.initializer}
     parameters: set[str] = set()
     flops = 0
@@ -102,7 +97,17 @@ def count(model: onnx.ModelProto) -> Costs:
     return Costs(parameters=sum(math.prod(shapes[name]) for name in parameters), flops=flops)
 
 
-class _Shapes(dict[str, tuple[int, ...]]):
+def flatten(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model without local functions, and with the shapes that can be inferred."""
+    return onnx.shape_inference.infer_shapes(
+        onnx.inliner.inline_local_functions(model),
+        check_type=True,
+        strict_mode=True,
+        data_prop=True,
+    )
+
+
+class Shapes(dict[str, tuple[int, ...]]):
     """Value name to shape, for the values whose shape is known."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:

@@ -1,0 +1,76 @@
+"""Weights for networks that are to be run, where the texts make do with constants."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+from numpy.typing import NDArray
+
+from search_spaces.onnx_graph import Shapes, flatten
+
+_COMPACT_WEIGHT = re.compile(r"w\d+")
+
+
+def with_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
+    """A space's network with weights as initializers, different ones in every layer.
+
+    The texts of spaces make all weights of a shape the same, in the graph. ONNX Runtime sees that
+    two such layers that read the same value compute the same, and runs but one of them, which no
+    trained network lets it do. So each number is multiplied by a factor drawn from 0.5 to 1.5:
+    convolutions still average, variances stay positive and nothing overflows.
+
+    Args:
+        model: What ``onnx_model`` of a search space returns. Weights that are further inputs, as
+            `compact` writes them, become initializers too.
+        seed: Of the factors.
+
+    Returns:
+        The model, its functions inlined.
+
+    Raises:
+        InvalidModelError: The shape of a weight does not follow from the model.
+    """
+    rng = np.random.default_rng(seed)
+    flat = flatten(model)
+    graph, shapes = flat.graph, Shapes(flat.graph)
+    nodes = []
+    for node in graph.node:
+        fill = _fill(node)
+        if fill is None:
+            nodes.append(node)
+        else:
+            shape = shapes[node.output[0]]
+            graph.initializer.append(_drawn(rng, node.output[0], fill, shape))
+    inputs = []
+    for value in graph.input:
+        if _COMPACT_WEIGHT.fullmatch(value.name):
+            shape = shapes[value.name]
+            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            mean = np.array(1 / math.prod(shape[1:]), kind)
+            graph.initializer.append(_drawn(rng, value.name, mean, shape))
+        else:
+            inputs.append(value)
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.extend(inputs)
+    return flat
+
+
+def _fill(node: onnx.NodeProto) -> NDArray[np.floating] | None:
+    """The number that a weight consists of, if the node makes one."""
+    if node.op_type != "ConstantOfShape" or not node.attribute:
+        return None
+    number = onnx.numpy_helper.to_array(node.attribute[0].t)
+    return number if np.issubdtype(number.dtype, np.floating) else None
+
+
+def _drawn(
+    rng: np.random.Generator, name: str, mean: NDArray[np.floating], shape: tuple[int, ...]
+) -> onnx.TensorProto:
+    factors = rng.uniform(0.5, 1.5, shape)
+    return onnx.numpy_helper.from_array((mean * factors).astype(mean.dtype), name)
