@@ -96,7 +96,7 @@ def main(path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    source = table_path("nasbench201.csv.gz", *sys.argv[1:2])
+    source = table_path("nasbench201", data=sys.argv[1] if len(sys.argv) > 1 else None)
     if source is None:
         sys.exit(f"{__doc__}\nno table given")
     result = main(source)

@@ -62,7 +62,7 @@ def main(
         ValueError: There is no table, the second run comes too early, or runs differ.
     """
     settings = settings or Settings()
-    path = table_path("nasbench201.csv.gz")
+    path = table_path("nasbench201")
     if path is None:
         raise ValueError("NAS_RLM_DATA must name the table with the latencies to compare with")
     table = read_table(path, SPACE, [GOLD])

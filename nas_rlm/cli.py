@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_rlm import cli_measure
+from nas_rlm import cli_data, cli_measure
 from nas_rlm.config import SearchConfig
 from nas_rlm.grids import GRIDS
 
@@ -359,6 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_compare(commands)
     _add_measure(commands)
+    _add_data_command(commands)
     _add_predict(commands)
     _add_text(commands)
     return parser
@@ -598,6 +599,18 @@ def _add_measure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_quiet(command)
     _add_space(command)
     cli_measure.add_options(command)
+
+
+def _add_data_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "data",
+        "import the publishers' own files",
+        "Import the files that benchmarks and latencies were published as. Nothing in a file is\n"
+        "run. What comes of it are tables, in a folder that every command takes as --data.",
+        "nas-rlm data import help_nasbench201 HELP/data/nasbench201 --data tables",
+    )
+    cli_data.add_commands(command)
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

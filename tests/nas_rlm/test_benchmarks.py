@@ -137,7 +137,7 @@ def test_a_users_table_is_preferred(small_table: Path, monkeypatch: pytest.Monke
     assert sources == ["measured", "measured", "measured", "modelled"]
     for data in (small_table, small_table.parent):
         monkeypatch.setenv("NAS_RLM_DATA", str(data))
-        assert table_path("nasbench201.csv.gz") == small_table
+        assert table_path("nasbench201") == small_table
     assert nasbench201(devices=["toaster"]).objectives[1].source == "measured"
 
 

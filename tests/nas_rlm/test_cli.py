@@ -57,7 +57,7 @@ def error(capsys: pytest.CaptureFixture[str], *command: object) -> str:
     return message
 
 
-COMMANDS = ("search", "worker", "plot", "train", "compare", "measure", "predict", "text")
+COMMANDS = ("search", "worker", "plot", "train", "compare", "measure", "data", "predict", "text")
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])

@@ -78,7 +78,7 @@ def test_unknown_names(folder: Path, options: dict, message: str) -> None:
 
 
 def test_needs_its_table_and_something_to_minimise(folder: Path) -> None:
-    with pytest.raises(TableError, match=r"needs the table fbnet_latency.csv.gz: .*NAS_RLM_DATA"):
+    with pytest.raises(TableError, match=r"the table fbnet_latency.csv.gz, .*NAS_RLM_DATA"):
         get_benchmark("fbnet")
     with pytest.raises(TableError, match=r"fbnet_latency.csv.gz: cannot be read"):
         get_benchmark("fbnet", data=folder)

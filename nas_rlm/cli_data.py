@@ -1,0 +1,133 @@
+"""``nas-rlm data``: the publishers' files and the tables that are imported from them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from nas_rlm.config import DATA_VARIABLE, IMPORTED
+
+
+def list_all(arguments: argparse.Namespace) -> None:
+    """What can be imported, and what is there."""
+    from nas_rlm.publishers import PUBLISHERS
+
+    width = max(map(len, PUBLISHERS))
+    for publisher in PUBLISHERS.values():
+        way = f"nas-rlm data get {publisher.name}" if publisher.url else publisher.obtain
+        print(f"{publisher.name:{width}}  {publisher.title}\n{'':{width}}  {way}")
+    folder = _folder(arguments)
+    if folder is None:
+        print(f"\nno folder of tables: name it with --data or {DATA_VARIABLE}")
+        return
+    print(f"\nimported into {folder}:" + "" if any(folder.glob(f"*{IMPORTED}")) else " nothing")
+    for path in sorted(folder.glob(f"*{IMPORTED}")):
+        print(_described(path))
+
+
+def get(arguments: argparse.Namespace) -> None:
+    """Download a publisher's file, or go on with it."""
+    from nas_rlm.downloads import download
+    from nas_rlm.publishers import get_publisher
+
+    publisher = get_publisher(arguments.name)
+    if publisher.url is None:
+        raise ValueError(
+            f"{publisher.file} has no stable address; get it yourself: {publisher.obtain}"
+        )
+    urls = [arguments.mirror] if arguments.mirror else [publisher.url]
+    path = download(
+        urls,
+        arguments.out / publisher.file,
+        publisher.sha256,
+        progress=not arguments.quiet,
+    )
+    print(f"{path}\nnext: nas-rlm data import {publisher.name} {path}")
+
+
+def import_(arguments: argparse.Namespace) -> None:
+    """Read a publisher's file into the folder of tables."""
+    from nas_rlm.imports import import_table
+    from nas_rlm.publishers import get_publisher
+
+    folder = _folder(arguments)
+    if folder is None:
+        raise ValueError(f"name the folder of tables with --data or {DATA_VARIABLE}")
+    publisher = get_publisher(arguments.name)
+    path, left_out = import_table(publisher, arguments.path, folder, any_file=arguments.any_file)
+    print(_described(path))
+    for why, number in left_out.items():
+        print(f"  left out, {why}: {number:,}")
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Read every imported table whole."""
+    folder = _folder(arguments)
+    paths = [] if folder is None else sorted(folder.glob(f"*{IMPORTED}"))
+    if not paths:
+        raise ValueError(f"no imported table: name their folder with --data or {DATA_VARIABLE}")
+    from nas_rlm.imports import check_table
+
+    for path in paths:
+        print(f"{path.name}: {check_table(path)}")
+
+
+def add_commands(command: argparse.ArgumentParser) -> None:
+    """Add what there is to do."""
+    actions = command.add_subparsers(metavar="ACTION", required=True, title="actions")
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help=f"the folder of tables (default: the environment variable {DATA_VARIABLE})",
+    )
+    action = actions.add_parser("list", parents=[data], help="what can be imported, what is there")
+    action.set_defaults(run=list_all)
+
+    action = actions.add_parser("get", help="download a publisher's file")
+    action.set_defaults(run=get, resumable=True)
+    action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
+    action.add_argument(
+        "--out", type=Path, default=Path(), metavar="FOLDER", help="where it goes (default: here)"
+    )
+    action.add_argument("--mirror", metavar="URL", help="another address of the same file")
+    action.add_argument("--quiet", action="store_true", help="show no progress")
+
+    action = actions.add_parser(
+        "import", parents=[data], help="read a publisher's file into the folder of tables"
+    )
+    action.set_defaults(run=import_)
+    action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
+    action.add_argument("path", type=Path, metavar="PATH", help="the file or folder")
+    action.add_argument(
+        "--any-file",
+        action="store_true",
+        help="even if its checksum is not that of the publisher's file",
+    )
+
+    action = actions.add_parser("check", parents=[data], help="read all imported tables whole")
+    action.set_defaults(run=check)
+
+
+def _folder(arguments: argparse.Namespace) -> Path | None:
+    named = arguments.data or os.environ.get(DATA_VARIABLE)
+    if not named:
+        return None
+    path = Path(named).expanduser()
+    return path if path.suffix == "" else path.parent
+
+
+def _described(path: Path) -> str:
+    from nas_rlm import columnar
+
+    columns = columnar.read(path.read_bytes())
+    lines = [f"{path.name}: {len(columns.notation):,} architectures of {columns.space}"]
+    by_origin: dict[tuple[str, str, str], list[str]] = {}
+    for name, origin in columns.origins.items():
+        place = origin.citation, origin.file, origin.imported
+        by_origin.setdefault(place, []).append(name)
+    for (citation, file, imported), names in by_origin.items():
+        lines.append(f"  {', '.join(names)}\n    from {file}, {imported[:10]}: {citation}")
+    return "\n".join(lines)
