@@ -52,9 +52,7 @@ def test_a_bad_file_leaves_the_table_as_it_was(
     broken.write_bytes(broken.read_bytes()[:1000])
     with pytest.raises(TableError):
         import_table(SAMPLE["nasbench201"], broken, tmp_path)
-    with pytest.raises(
-        TableError, match=r"published file has f+: get it again, or"
-    ):
+    with pytest.raises(TableError, match=r"published file has f+: get it again, or"):
         import_table(
             replace(SAMPLE["nasbench201"], sha256="f" * 64), write("nasbench201"), tmp_path
         )
