@@ -9,7 +9,7 @@ from its expectations for texts without labels, the more the fewer labels there 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,15 @@ class Pool:
         trend: Which of the hints the first objective is expected to grow with.
         earlier: What models of other numbers, such as another device's, expect of each text,
             (m, e); None for nothing.
+        asked: Which of the k numbers each text has, (m, k) bool, where texts of several kinds are
+            read together; None: all of them.
     """
 
     texts: Sequence[str]
     hints: np.ndarray
     trend: Sequence[int] = ()
     earlier: np.ndarray | None = None
+    asked: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not belong together.
@@ -59,8 +62,10 @@ class Pool:
         """
         if len(set(self.texts)) != len(self.texts):
             raise ValueError("the pool holds a text twice; keep one of each")
-        earlier = np.empty((len(self.texts), 0)) if self.earlier is None else self.earlier
-        for name, table in (("hints", self.hints), ("earlier", earlier)):
+        for name in ("hints", "earlier", "asked"):
+            table = getattr(self, name)
+            if table is None:
+                continue
             if table.ndim != 2 or len(table) != len(self.texts):
                 raise ValueError(
                     f"{name} must have shape (texts, {name}) with {len(self.texts)} texts, got "
@@ -68,6 +73,12 @@ class Pool:
                 )
         if any(not 0 <= column < self.hints.shape[1] for column in self.trend):
             raise ValueError(f"trend names hints by their column, got {list(self.trend)}")
+
+    def __getitem__(self, rows: np.ndarray) -> Pool:
+        texts = [self.texts[row] for row in rows]
+        some = {name: getattr(self, name) for name in ("hints", "earlier", "asked")}
+        some = {name: None if table is None else table[rows] for name, table in some.items()}
+        return replace(self, texts=texts, **some)
 
 
 @dataclass(frozen=True)
@@ -254,12 +265,62 @@ class Guesses:
     residuals: np.ndarray
 
 
+def guess(
+    pool: Pool,
+    programs: Programs,
+    function: Graphs,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    simplified: Sequence[bool],
+    typical: float,
+) -> Guesses:
+    """What Gaussian processes say of a pool.
+
+    Those of numbers that are asked of the same texts see these texts alone.
+
+    Args:
+        pool: m texts.
+        programs: Them, read.
+        function: What they compute.
+        rows: See `expect`, as for the others.
+        labels: NaN where a number is not asked of a text.
+        simplified: See there.
+        typical: See there.
+
+    Returns:
+        Means are NaN, and doubts 1, where a number is not asked of a text.
+    """
+    k = labels.shape[1]
+    asked = np.ones((len(pool.texts), k), dtype=bool) if pool.asked is None else pool.asked
+    means = np.full(asked.shape, np.nan)
+    doubts = np.ones(asked.shape)
+    residuals = np.full(labels.shape, np.nan)
+    for mask in np.unique(asked, axis=1).T:
+        numbers = np.flatnonzero((asked == mask[:, None]).all(0))
+        texts = np.flatnonzero(mask)
+        here = np.flatnonzero(mask[rows])
+        features = Features.of(pool[texts], programs[texts], function[torch.from_numpy(texts)])
+        some = expect(
+            features,
+            np.searchsorted(texts, rows[here]),
+            labels[np.ix_(here, numbers)],
+            [simplified[number] for number in numbers.tolist()],
+            typical,
+            trend=[number == 0 for number in numbers],
+        )
+        means[np.ix_(texts, numbers)] = some.means
+        doubts[np.ix_(texts, numbers)] = some.doubts
+        residuals[np.ix_(here, numbers)] = some.residuals
+    return Guesses(means, doubts, residuals)
+
+
 def expect(
     features: Features,
     rows: np.ndarray,
     labels: np.ndarray,
     simplified: Sequence[bool],
     typical: float,
+    trend: Sequence[bool],
 ) -> Guesses:
     """What a Gaussian process for each objective says of a pool.
 
@@ -269,14 +330,15 @@ def expect(
         labels: Their labels, (n, k), NaN where missing.
         simplified: Which of the k objectives depend on the function alone.
         typical: See `GaussianProcess`.
+        trend: Which of them follow the trend.
     """
     means = np.empty((len(features.trend), labels.shape[1]))
     doubts = np.empty_like(means)
     residuals = np.full_like(labels, np.nan)
     for k, column in enumerate(labels.T):
         known = ~np.isnan(column)
-        trend = features.trend if k == 0 else torch.zeros_like(features.trend)
-        process = GaussianProcess(features.groups(simplified[k]), trend, typical)
+        slope = features.trend if trend[k] else torch.zeros_like(features.trend)
+        process = GaussianProcess(features.groups(simplified[k]), slope, typical)
         process.fit(rows[known], column[known])
         means[:, k], deviations = process.predict()
         residuals[known, k], left_out = process.leave_one_out()

@@ -25,7 +25,7 @@ from surrogate.digits import DigitLosses
 from surrogate.labels import check_labels
 from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
 from surrogate.numbers import NumberFormat
-from surrogate.prior import Pool
+from surrogate.prior import Guesses, Pool
 from surrogate.scale import Scale, to_coordinates, to_values
 from surrogate.teacher import Earlier, Lessons, Teacher
 from surrogate.text import Programs, Tokenizer
@@ -137,7 +137,8 @@ class RLM:
 
         Raises:
             ValueError: The labels cannot be learnt from, see `check_labels`, or a labelled text
-                is not in the pool, or ``start`` cannot be gone on from.
+                is not in the pool, or has a label that is not asked of it, or ``start`` cannot be
+                gone on from.
             TextError: A text cannot be read.
         """
         values = check_labels(self.objectives, texts, values)
@@ -155,6 +156,8 @@ class RLM:
         self._spread = np.ones(len(self.objectives))
         self._sample_spread = np.ones(len(self.objectives))
         rows = _rows(texts, read)
+        if pool is not None and pool.asked is not None:
+            _check_asked(pool.asked, rows, values, self.objectives)
         programs = self._tokenizer.programs(read)
         batch = self._batch(programs)
         if checkpoint is not None:
@@ -162,8 +165,12 @@ class RLM:
         if pool is None:
             self._fit_labels(Examples(batch, values), progress, checkpoint)
         else:
-            features = prior.Features.of(pool, programs, batch.function)
-            self._fit_lessons(features, batch, rows, values, start, progress, checkpoint)
+            labels = self._coordinates(values)
+            simplified = [name in self.simplified for name in self.objectives]
+            guessed = prior.guess(
+                pool, programs, batch.function, rows, labels, simplified, self.training.typical
+            )
+            self._fit_lessons(guessed, batch, rows, labels, start, progress, checkpoint)
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
         return self
@@ -189,10 +196,10 @@ class RLM:
 
     def _fit_lessons(
         self,
-        features: prior.Features,
+        guessed: Guesses,
         batch: Batch,
         rows: np.ndarray,
-        values: np.ndarray,
+        labels: np.ndarray,
         start: RLM | None,
         progress: bool,
         checkpoint: Path | None,
@@ -200,7 +207,6 @@ class RLM:
         """Train one model on lessons, and set its spread to what they say of their errors."""
         teacher = Teacher(
             self._config(),
-            self._scales,
             self.members,
             self.training,
             self.seed,
@@ -210,9 +216,7 @@ class RLM:
         if teacher.earlier is not None:
             training = training.going_on(teacher.earlier.labels, len(rows))
         with _bar(teacher.steps(len(rows)) + training.steps, progress) as bar:
-            lessons = teacher.lessons(
-                features, batch, rows, values, bar=bar, checkpoint=checkpoint
-            )
+            lessons = teacher.lessons(guessed, batch, rows, labels, bar=bar, checkpoint=checkpoint)
             self._taught = Earlier(lessons.scorers, len(rows))
             model = self._new_model()
             if start is None:
@@ -241,7 +245,8 @@ class RLM:
         moments = self._moments(batch)[0]
         mean = moments[..., 0]
         missed = mean - lessons.expected[: len(batch)]
-        errors = np.sqrt(lessons.errors[: len(batch)].mean(0) ** 2 + (missed**2).mean(0))
+        errors = lessons.errors[: len(batch)].mean(0)
+        errors = np.sqrt(errors**2 + np.nanmean(missed**2, axis=0))
         self._spread = errors / _deviation(mean, moments[..., 1]).mean(0)
         drawn = self._drawn(batch, CALIBRATED // 8, list(range(len(errors))), self.seed)
         off = np.abs(self._coordinates(drawn) - mean[:, None])
@@ -631,6 +636,22 @@ def _rows(texts: Sequence[str], pool: Sequence[str]) -> np.ndarray:
     if missing := [i for i, text in enumerate(texts) if text not in place]:
         raise ValueError(f"text {missing[0]} is not in the pool; the pool must hold every text")
     return np.array([place[text] for text in texts])
+
+
+def _check_asked(
+    asked: np.ndarray, rows: np.ndarray, values: np.ndarray, objectives: Sequence[str]
+) -> None:
+    """Refuse labels (n, k) of some rows, (n,), that are not asked of them, (m, k)."""
+    if asked.shape[1] != len(objectives):
+        raise ValueError(
+            f"the pool says of {asked.shape[1]} numbers what is asked; there are {len(objectives)}"
+        )
+    strange = np.argwhere(~np.isnan(values) & ~asked[rows])
+    if len(strange):
+        text, number = strange[0]
+        raise ValueError(
+            f"text {text} has a label of {objectives[number]!r}, which is not asked of it"
+        )
 
 
 def _folds(n: int, members: int, share: float, seed: int) -> list[np.ndarray]:

@@ -7,7 +7,6 @@ language model: it has an answer for every text, without the noise of the labels
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from surrogate import prior
 from surrogate.model import Batch, ModelConfig
-from surrogate.scale import Scale, to_coordinates
+from surrogate.prior import Guesses
 from surrogate.scorer import ScoreLosses, Scorer, curve, scorer_training, scores
 from surrogate.training import TrainingConfig, train
 
@@ -39,7 +37,7 @@ class Lessons:
     """What there is to learn about m texts and k numbers.
 
     Attributes:
-        expected: Coordinates, (m, k).
+        expected: Coordinates, (m, k), NaN where a number is not asked of a text.
         errors: How far labels are from them, root mean squares in coordinates, (m, k).
         correlation: Of these errors, (k, k).
         reader: Weights of a `Reader` that has learnt from the labels.
@@ -71,7 +69,6 @@ class Teacher:
 
     Args:
         config: Of the model that is to be taught; its simplified numbers are ranked.
-        scales: Of the k numbers.
         members: Scorers for each view.
         training: How they are trained, and what the guesses count.
         seed: Of weights and order.
@@ -81,14 +78,12 @@ class Teacher:
     def __init__(
         self,
         config: ModelConfig,
-        scales: list[Scale],
         members: int,
         training: TrainingConfig,
         seed: int,
         earlier: Earlier | None = None,
     ) -> None:
         self.config = config
-        self.scales = scales
         self.members = members
         self.training = training
         self.seed = seed
@@ -105,10 +100,10 @@ class Teacher:
 
     def lessons(
         self,
-        features: prior.Features,
+        guessed: Guesses,
         batch: Batch,
         rows: np.ndarray,
-        values: np.ndarray,
+        labels: np.ndarray,
         *,
         bar: tqdm | None = None,
         checkpoint: Path | None = None,
@@ -116,16 +111,14 @@ class Teacher:
         """Learn from labels.
 
         Args:
-            features: Of the m texts.
+            guessed: What is said of the m texts, NaN where a number is not asked of one.
             batch: The m texts.
             rows: Which of them have labels, (n,).
-            values: Their labels, (n, k), NaN where missing.
+            labels: Coordinates of these, (n, k), NaN where missing.
             bar: Progress bar, advanced by one per step.
             checkpoint: Folder for resumable state.
         """
-        labels = to_coordinates(self.scales, values)
         simplified = [k in self.config.simplified for k in range(self.config.objectives)]
-        guessed = prior.expect(features, rows, labels, simplified, self.training.typical)
         guesses, residuals = guessed.means, guessed.residuals
         learnt = np.zeros_like(guesses)
         unseen = np.full_like(labels, np.nan)
@@ -133,7 +126,7 @@ class Teacher:
         scorers: dict[str, Weights] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
         shares = np.where(simplified, self.training.guess_share, self.training.cost_share)
-        shares *= min(1.0, math.sqrt(FEW_LABELS / len(rows)))
+        shares *= np.minimum(1.0, np.sqrt(FEW_LABELS / (~np.isnan(labels)).sum(0)))
         for view in self._views:
             ranked = self._ranked(view)
             for member in range(self.members):
@@ -156,8 +149,10 @@ class Teacher:
                 scorers[name] = scorer.state_dict()
                 reader |= scorer.reader.state_dict()
                 mine = scores(scorer, batch)
+                mine[np.isnan(guesses[:, view])] = np.nan
                 if ranked:
-                    mine = (mine - mine.mean(0)) / np.maximum(mine.std(0), 1e-12)
+                    deviation = np.maximum(np.nanstd(mine, axis=0), 1e-12)
+                    mine = (mine - np.nanmean(mine, axis=0)) / deviation
                 learnt[:, view] += mine / self.members
                 if member == 0:
                     made = _meant(mine, rows, shown) if ranked else mine

@@ -5,7 +5,12 @@ from scipy.stats import spearmanr
 
 from surrogate import RLM, Pool, Tokenizer, TrainingConfig, prior
 from surrogate.graphs import FIRST, views
-from surrogate.prior import Features, GaussianProcess, expect
+from surrogate.prior import Features, GaussianProcess, expect, guess
+
+TREND = [True, False]
+"""The first number follows the trend."""
+BOTH = [False, False]
+"""Both depend on the whole program."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +78,7 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
     values = pool[1]
     few = np.arange(5)
     labels = values[few]
-    guesses = expect(features, few, coordinates(labels), [True, False], -4.0)
+    guesses = expect(features, few, coordinates(labels), [True, False], -4.0, TREND)
     assert guesses.means.shape == guesses.doubts.shape == values.shape
     assert guesses.residuals.shape == labels.shape
     assert (np.abs(guesses.residuals) > 0).all()
@@ -84,12 +89,47 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
 def test_missing_labels_are_left_out(features, pool):
     values = pool[1].copy()
     rows = np.arange(30)
-    whole = expect(features, rows, coordinates(values[rows]), [False, False], -4.0).means
+    whole = expect(features, rows, coordinates(values[rows]), BOTH, -4.0, TREND).means
     values[:10, 1] = np.nan
-    part = expect(features, rows, coordinates(values[rows]), [False, False], -4.0).means
+    part = expect(features, rows, coordinates(values[rows]), BOTH, -4.0, TREND).means
     np.testing.assert_array_equal(whole[:, 0], part[:, 0])
-    rest = expect(features, rows[10:], coordinates(values[10:30]), [False, False], -4.0).means
+    rest = expect(
+        features, rows[10:], coordinates(values[10:30]), [False, False], -4.0, TREND
+    ).means
     np.testing.assert_array_equal(part[:, 1], rest[:, 1])
+
+
+def test_numbers_are_guessed_for_the_texts_that_they_are_asked_of(pool):
+    """As if there were no others."""
+    texts, values = pool
+    asked = np.ones(values.shape, dtype=bool)
+    asked[::2, 0] = False
+    rows = np.arange(1, 31)
+    labels = coordinates(np.where(asked[rows], values[rows], np.nan))
+    programs = Tokenizer.fit(texts.texts).programs(texts.texts)
+    function, _ = views(programs, FIRST + np.arange(len(programs.signatures)))
+
+    def guessed(some, labels, asked):
+        here = np.isin(rows, some)
+        return guess(
+            Pool([texts.texts[row] for row in some], texts.hints[some], (0,), asked=asked),
+            programs[some],
+            function[torch.from_numpy(some)],
+            np.searchsorted(some, rows[here]),
+            labels[here],
+            [True, False],
+            -4.0,
+        )
+
+    everything = np.arange(len(values))
+    both = guessed(everything, labels, asked)
+    np.testing.assert_array_equal(np.isnan(both.means), ~asked)
+    np.testing.assert_array_equal(np.isnan(both.residuals), np.isnan(labels))
+    assert (both.doubts[~asked] == 1).all()
+    half = guessed(everything[1::2], labels, None)
+    np.testing.assert_allclose(both.means[1::2, 0], half.means[:, 0], rtol=1e-6)
+    whole = guessed(everything, np.where(np.isnan(labels), 0.0, labels), None)
+    np.testing.assert_allclose(both.means[:, 1], whole.means[:, 1], rtol=1e-6)
 
 
 def test_a_pool_refuses_what_does_not_belong_together(labelled):

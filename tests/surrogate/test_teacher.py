@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -46,6 +48,24 @@ def test_missing_labels_are_no_labels(pool):
     values[:6, 1] = np.nan
     rlm = fit(*pool, values, steps=20, passes=3)
     assert np.isfinite(rlm.predict(pool[0].texts)).all()
+
+
+def test_texts_of_several_kinds_are_read_together(pool):
+    """Every other text has the first number, all have the second."""
+    texts, values = pool
+    asked = np.ones(values.shape, dtype=bool)
+    asked[::2, 0] = False
+    some = replace(texts, asked=asked)
+    labels = np.where(asked, values, np.nan)[:20]
+    rlm = fit(some, values, labels)
+    predicted = rlm.predict(texts.texts[20:])
+    for k in range(2):
+        mine = asked[20:, k]
+        assert spearmanr(predicted[mine, k], values[20:][mine, k])[0] > 0.7
+    with pytest.raises(ValueError, match="text 0 has a label of 'first', which is not asked"):
+        fit(some, values, values[:20])
+    with pytest.raises(ValueError, match="the pool says of 1 numbers what is asked; there are 2"):
+        fit(replace(texts, asked=asked[:, :1]), values, labels)
 
 
 def test_an_interrupted_teacher_goes_on(pool, tmp_path, monkeypatch):
