@@ -167,5 +167,5 @@ def test_models_predict_the_measured_table(column: str, shared_data) -> None:
     claimed, measured = COLUMNS[column]["held_out"], table.column(column)
     assert spearmanr(predicted, measured)[0] == pytest.approx(claimed["spearman_rho"], abs=0.02)
     assert 100 * np.median(np.abs(predicted / measured - 1)) == pytest.approx(
-        claimed["median_absolute_percentage_error"], abs=0.5
+        claimed["median_absolute_percentage_error"], abs=1
     )
