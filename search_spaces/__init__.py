@@ -3,6 +3,7 @@
 from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
 from search_spaces.builder import BuilderSpace, export, from_builder
 from search_spaces.compact import compact
+from search_spaces.costs import Costs, Operation, count, work_list
 from search_spaces.fbnet import FBNet
 from search_spaces.hiaml import HiAML
 from search_spaces.inception import Inception
@@ -13,7 +14,7 @@ from search_spaces.nasbench201 import NASBench201
 from search_spaces.nats_size import NATSSize
 from search_spaces.nds import NDSDARTS, NDSENAS, NDSPNAS, NDSAmoeba, NDSNASNet
 from search_spaces.once_for_all import OFAMobileNetV3, OFAProxyless, OFAResNet50
-from search_spaces.onnx_graph import Costs, InvalidModelError, count, validate
+from search_spaces.onnx_graph import InvalidModelError, validate
 from search_spaces.registry import SPACES, get_space, space_names
 from search_spaces.two_path import TwoPath
 from search_spaces.weights import with_weights
@@ -42,6 +43,7 @@ __all__ = [
     "OFAMobileNetV3",
     "OFAProxyless",
     "OFAResNet50",
+    "Operation",
     "SearchSpace",
     "TwoPath",
     "compact",
@@ -52,4 +54,5 @@ __all__ = [
     "space_names",
     "validate",
     "with_weights",
+    "work_list",
 ]

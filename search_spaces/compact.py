@@ -21,7 +21,7 @@ import onnx.numpy_helper
 import onnx.parser
 import onnx.printer
 
-from search_spaces.onnx_graph import InvalidModelError
+from search_spaces.onnx_graph import InvalidModelError, constant
 
 _WEIGHT = re.compile(r"w\d+")
 MOST_KEPT = 64
@@ -48,7 +48,7 @@ def compact(model: onnx.ModelProto | str | Path) -> str:
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
-            tensors[node.output[0]] = _constant(node)
+            tensors[node.output[0]] = constant(node.attribute[0])
     free = {value.name: value for value in graph.input if _WEIGHT.fullmatch(value.name)}
     given = [value for value in graph.input if value.name not in tensors.keys() | free.keys()]
     names = {value.name: f"x{i}" for i, value in enumerate(given, 1)}
@@ -118,14 +118,6 @@ def _flat(model: onnx.ModelProto) -> tuple[onnx.GraphProto, onnx.OperatorSetIdPr
         if any(item.HasField("g") or item.graphs for item in node.attribute):
             raise InvalidModelError(f"{where} is control flow, which has no fixed graph")
     return flat.graph, opsets[0]
-
-
-def _constant(node: onnx.NodeProto) -> onnx.TensorProto:
-    value = onnx.helper.get_attribute_value(node.attribute[0])
-    if isinstance(value, onnx.TensorProto):
-        return value
-    kind = np.float32 if node.attribute[0].name.startswith("value_float") else np.int64
-    return onnx.numpy_helper.from_array(np.array(value, kind))
 
 
 def _kept(tensor: onnx.TensorProto) -> dict[str, Any] | None:

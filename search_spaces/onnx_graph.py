@@ -1,36 +1,21 @@
-"""What must hold of a search space's ONNX models, and what they cost."""
+"""What must hold of a search space's ONNX models."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.defs
-import onnx.inliner
+import onnx.helper
+import onnx.numpy_helper
 import onnx.parser
 import onnx.shape_inference
 
 
 class InvalidModelError(ValueError):
     """A model is not valid ONNX, or would silently compute something else than it says."""
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What one run of a model takes.
-
-    Attributes:
-        parameters: Trained numbers: weights and biases of Conv and Gemm, and scale and bias of
-            BatchNormalization, but not its running statistics.
-        flops: Multiply-accumulates of Conv and Gemm for the whole batch, and one per added bias,
-            as NAS-Bench-201 counts them.
-    """
-
-    parameters: int
-    flops: int
 
 
 def validate(model: onnx.ModelProto | str) -> onnx.ModelProto:
@@ -65,70 +50,14 @@ def validate(model: onnx.ModelProto | str) -> onnx.ModelProto:
     return model
 
 
-def count(model: onnx.ModelProto) -> Costs:
-    """Parameters and FLOPs of a valid model, dead operations included.
-
-    Operators other than Conv, Gemm and BatchNormalization count nothing. A weight is an
-    initializer or is computed from constants and shapes alone, such as by ConstantOfShape.
-
-    Args:
-        model: A model whose shapes are all known, the batch included.
-
-    Raises:
-        InvalidModelError: A shape that is needed is unknown.
-    """
-    flat = flatten(model)
-    shapes = Shapes(flat.graph)
-    weights = {tensor.name for tensor in flat.graph.initializer}
-    parameters: set[str] = set()
-    flops = 0
-    for node in flat.graph.node:
-        if node.op_type == "Shape" or weights.issuperset(filter(None, node.input)):
-            weights.update(node.output)
-        if node.op_type in ("Conv", "Gemm", "BatchNormalization"):
-            parameters |= weights.intersection(node.input[1:3])
-        if node.op_type in ("Conv", "Gemm"):
-            output = math.prod(shapes[node.output[0]])
-            kernel = shapes[node.input[1]]
-            transposed = any(item.name == "transB" and item.i for item in node.attribute)
-            features = kernel[1] if node.op_type == "Gemm" and not transposed else kernel[0]
-            has_bias = len(node.input) > 2 and node.input[2] != ""
-            flops += output * (math.prod(kernel) // features + has_bias)
-    return Costs(parameters=sum(math.prod(shapes[name]) for name in parameters), flops=flops)
-
-
-def flatten(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model without local functions, and with the shapes that can be inferred."""
-    return onnx.shape_inference.infer_shapes(
-        onnx.inliner.inline_local_functions(model),
-        check_type=True,
-        strict_mode=True,
-        data_prop=True,
-    )
-
-
-class Shapes(dict[str, tuple[int, ...]]):
-    """Value name to shape, for the values whose shape is known."""
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        super().__init__({tensor.name: tuple(tensor.dims) for tensor in graph.initializer})
-        for value in (*graph.input, *graph.value_info, *graph.output):
-            dimensions = value.type.tensor_type.shape.dim
-            if all(dimension.HasField("dim_value") for dimension in dimensions):
-                self[value.name] = tuple(dimension.dim_value for dimension in dimensions)
-
-    def __missing__(self, name: str) -> tuple[int, ...]:
-        raise InvalidModelError(f"the shape of {name!r} is unknown")
-
-
-_FunctionId = tuple[str, str, str]
+FunctionId = tuple[str, str, str]
 """Domain, name and overload."""
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
-    functions: dict[_FunctionId, onnx.FunctionProto] = {}
+    functions: dict[FunctionId, onnx.FunctionProto] = {}
     for function in model.functions:
-        identity = (_domain(function.domain), function.name, function.overload)
+        identity = (domain_name(function.domain), function.name, function.overload)
         if identity in functions:
             raise InvalidModelError(f"function {function.name} is defined twice")
         if function.attribute_proto:
@@ -140,9 +69,9 @@ def _check_functions(model: onnx.ModelProto) -> None:
         functions[identity] = function
 
     calls = {identity: _calls(function, functions) for identity, function in functions.items()}
-    finished: set[_FunctionId] = set()
+    finished: set[FunctionId] = set()
 
-    def follow(identity: _FunctionId, callers: tuple[_FunctionId, ...]) -> None:
+    def follow(identity: FunctionId, callers: tuple[FunctionId, ...]) -> None:
         if identity in callers:
             raise InvalidModelError(f"function {identity[1]} calls itself")
         if identity not in finished:
@@ -173,18 +102,18 @@ def _check_values(function: onnx.FunctionProto) -> None:
 
 def _calls(
     caller: onnx.ModelProto | onnx.FunctionProto,
-    functions: dict[_FunctionId, onnx.FunctionProto],
-) -> set[_FunctionId]:
+    functions: dict[FunctionId, onnx.FunctionProto],
+) -> set[FunctionId]:
     """The functions that a function, or the main graph, calls."""
     if isinstance(caller, onnx.ModelProto):
         where, nodes, attributes = "the main graph", caller.graph.node, set[str]()
     else:
         where, nodes = f"function {caller.name}", caller.node
         attributes = set(caller.attribute)
-    imported = {_domain(opset.domain) for opset in caller.opset_import}
+    imported = {domain_name(opset.domain) for opset in caller.opset_import}
     calls = set()
-    for node in _nested(nodes):
-        domain = _domain(node.domain)
+    for node in nested(nodes):
+        domain = domain_name(node.domain)
         statement = _statement(where, node)
         if domain not in imported:
             raise InvalidModelError(f"{statement}: the domain {domain!r} is not imported")
@@ -217,22 +146,31 @@ def _check_call(statement: str, node: onnx.NodeProto, function: onnx.FunctionPro
             )
 
 
-def _nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """The nodes, and those of the graphs that are their attributes."""
     for node in nodes:
         yield node
         for item in node.attribute:
             for graph in (*([item.g] if item.HasField("g") else []), *item.graphs):
-                yield from _nested(graph.node)
+                yield from nested(graph.node)
 
 
 def _statement(where: str, node: onnx.NodeProto) -> str:
     """A node, as a message names it."""
-    domain = _domain(node.domain)
+    domain = domain_name(node.domain)
     operator = f"{domain}.{node.op_type}" if domain else node.op_type
     return f"{where}: {', '.join(node.output)} = {operator}"
 
 
-def _domain(name: str) -> str:
+def domain_name(name: str) -> str:
     """The standard domain has two spellings."""
     return "" if name == "ai.onnx" else name
+
+
+def constant(attribute: onnx.AttributeProto) -> onnx.TensorProto:
+    """What a Constant with this attribute gives: a tensor, or integers or floats."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
+        return value
+    kind = np.float32 if attribute.name.startswith("value_float") else np.int64
+    return onnx.numpy_helper.from_array(np.array(value, kind))

@@ -8,10 +8,12 @@ import re
 import numpy as np
 import onnx
 import onnx.helper
+import onnx.inliner
 import onnx.numpy_helper
+import onnx.shape_inference
 from numpy.typing import NDArray
 
-from search_spaces.onnx_graph import Shapes, flatten
+from search_spaces.onnx_graph import InvalidModelError
 
 _COMPACT_WEIGHT = re.compile(r"w\d+")
 
@@ -36,8 +38,8 @@ def with_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
         InvalidModelError: The shape of a weight does not follow from the model.
     """
     rng = np.random.default_rng(seed)
-    flat = flatten(model)
-    graph, shapes = flat.graph, Shapes(flat.graph)
+    flat = _flatten(model)
+    graph, shapes = flat.graph, _Shapes(flat.graph)
     nodes = []
     for node in graph.node:
         fill = _fill(node)
@@ -74,3 +76,27 @@ def _drawn(
 ) -> onnx.TensorProto:
     factors = rng.uniform(0.5, 1.5, shape)
     return onnx.numpy_helper.from_array((mean * factors).astype(mean.dtype), name)
+
+
+def _flatten(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model without local functions, and with the shapes that can be inferred."""
+    return onnx.shape_inference.infer_shapes(
+        onnx.inliner.inline_local_functions(model),
+        check_type=True,
+        strict_mode=True,
+        data_prop=True,
+    )
+
+
+class _Shapes(dict[str, tuple[int, ...]]):
+    """Value name to shape, for the values whose shape is known."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        super().__init__({tensor.name: tuple(tensor.dims) for tensor in graph.initializer})
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            dimensions = value.type.tensor_type.shape.dim
+            if all(dimension.HasField("dim_value") for dimension in dimensions):
+                self[value.name] = tuple(dimension.dim_value for dimension in dimensions)
+
+    def __missing__(self, name: str) -> tuple[int, ...]:
+        raise InvalidModelError(f"the shape of {name!r} is unknown")

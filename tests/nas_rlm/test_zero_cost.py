@@ -21,7 +21,7 @@ from nas_rlm.onnx_torch import OnnxNetwork, UnsupportedOperatorError, live
 from nas_rlm.predictors import Inputs, get_predictor
 from nas_rlm.zero_cost import SCORES, TABLE, Settings, format_table, read_table, score, scores
 from search_spaces import get_space
-from search_spaces.onnx_graph import count
+from search_spaces.costs import count
 
 SPACE = get_space("nasbench201")
 CONVOLUTION = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-import onnx.parser
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from search_spaces import Costs, InvalidModelError, count, validate
+from search_spaces import InvalidModelError, validate
 
 TEXT = """\
 <ir_version: 10, opset_import: ["":21, "own":1]>
@@ -88,41 +85,3 @@ def test_missing_function_in_a_nested_graph():
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
     with pytest.raises(InvalidModelError, match=r"main graph: z = own\.Missing"):
         validate(helper.make_model(graph, opset_imports=opsets))
-
-
-CONVOLUTION = """\
-<ir_version: 10, opset_import: ["":21]>
-main (float[BATCH,4,8,8] x) => (float[BATCH,6,4,4] y) {
-  y = Conv <strides=[2,2], pads=[1,1,1,1], group=2> (x, w, b)
-}
-"""
-
-
-def convolution(batch: str) -> onnx.ModelProto:
-    model = onnx.parser.parse_model(CONVOLUTION.replace("BATCH", batch))
-    for name, shape in {"w": (6, 2, 3, 3), "b": (6,)}.items():
-        tensor = numpy_helper.from_array(np.zeros(shape, dtype=np.float32), name)
-        model.graph.initializer.append(tensor)
-    return model
-
-
-def test_costs_of_initializers_groups_and_bias():
-    assert count(convolution("1")) == Costs(parameters=114, flops=6 * 16 * (18 + 1))
-    assert count(convolution("5")) == Costs(parameters=114, flops=5 * 6 * 16 * (18 + 1))
-
-
-def test_costs_need_known_shapes():
-    with pytest.raises(InvalidModelError, match="the shape of 'y' is unknown"):
-        count(convolution("N"))
-
-
-def test_shared_weight_counts_once_but_runs_twice():
-    model = onnx.parser.parse_model("""\
-        <ir_version: 10, opset_import: ["":21]>
-        main (float[1,3] x) => (float[1,3] y) {
-          n = Constant <value_ints=[3,3]> ()
-          w = ConstantOfShape <value=float[1] {0.5}> (n)
-          h = Gemm (x, w)
-          y = Gemm <transB=1> (h, w)
-        }""")
-    assert count(model) == Costs(parameters=9, flops=18)

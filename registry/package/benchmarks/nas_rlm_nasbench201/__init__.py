@@ -15,7 +15,7 @@ class Problem(optunahub.benchmarks.BaseProblem):
     Args:
         dataset: ``cifar10``, ``cifar100`` or ``imagenet16-120``, or a column of the table.
         devices: ``pixel3``, ``eyeriss``, ``cpu``, ``gpu``, or others that the table has.
-        data: A table of measured latencies; without one those of three devices are modelled.
+        data: A table of measured latencies; without one they are modelled.
     """
 
     def __init__(
