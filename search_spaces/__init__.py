@@ -2,7 +2,7 @@
 
 from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
 from search_spaces.builder import BuilderSpace, export, from_builder
-from search_spaces.compact import compact
+from search_spaces.compact import compact, expand, weights_of
 from search_spaces.fbnet import FBNet
 from search_spaces.hiaml import HiAML
 from search_spaces.inception import Inception
@@ -43,9 +43,11 @@ __all__ = [
     "TwoPath",
     "compact",
     "count",
+    "expand",
     "export",
     "from_builder",
     "get_space",
     "space_names",
     "validate",
+    "weights_of",
 ]

@@ -18,7 +18,6 @@ import numpy as np
 _HEADER = re.compile(r"^\s*(\w+)\s*(?:<[^>]*>)?\s*\((.*?)\)\s*=>\s*\((.*?)\)\s*\{?\s*$")
 _STATEMENT = re.compile(r"^\s*(\w+(?:\s*,\s*\w+)*)\s*=\s*([\w.]+)\s*(<.*>)?\s*\(([^()]*)\)\s*$")
 _TYPED = re.compile(r"(\w+\[[^\]]*\])\s+(\w+)")
-_WEIGHT = re.compile(r"w\d+")
 _LEXEME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d|[^\sA-Za-z\d]")
 
 # A sum of states needs no learning: the state of a statement with one of these operators is the
@@ -35,9 +34,7 @@ class TextError(ValueError):
 class Statement:
     """One line of a function: the operator with its attributes, and the values it reads.
 
-    Inputs that have a type add it to the signatures of what reads them. Those of them that are
-    called ``w1``, ``w2`` and so on are weights: nothing is said of them but their type, and the
-    operator has another name, since what it does with them has to be learnt.
+    Inputs that have a type add it to the signatures of what reads them.
     """
 
     outputs: tuple[str, ...]
@@ -97,7 +94,8 @@ def lexemes(text: str) -> list[str]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.split()[-1] for part in text.split(",") if part.strip())
+    """Names of values, without their types; what is left out has none."""
+    return tuple(part.split()[-1] for part in text.split(",") if part.strip(' "'))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -113,7 +111,6 @@ def parse_block(text: str) -> Block:
         raise TextError(f"not a function of ONNX text: {text.strip()[:60]!r}")
     name, inputs, outputs = header[1], _names(header[2]), _names(header[3])
     types = {value: kind for kind, value in _TYPED.findall(lines[0].split("=>")[0])}
-    weights = {value for value in types if _WEIGHT.fullmatch(value)}
     statements = []
     defined = set(inputs)
     for line in lines[1:]:
@@ -126,9 +123,6 @@ def parse_block(text: str) -> Block:
         operator, signature = match[2], match[2] + (match[3] or "")
         if typed := [types[value] for value in arguments if value in types]:
             signature += f"({','.join(typed)})"
-        if not weights.isdisjoint(arguments):
-            operator += " of weights"
-            arguments = tuple(value for value in arguments if value not in weights)
         statements.append(Statement(_names(match[1]), operator, signature, arguments))
         defined.update(statements[-1].outputs)
     if unknown := [value for value in outputs if value not in defined]:
