@@ -125,9 +125,7 @@ def expand(text: str, weights: Sequence[np.ndarray] | None = None) -> onnx.Model
         initializers.append(given)
     initializers += flat.kept.values()
     return onnx.helper.make_model(
-        onnx.helper.make_graph(
-            flat.nodes, "net", flat.inputs, flat.outputs, initializers
-        ),
+        onnx.helper.make_graph(flat.nodes, "net", flat.inputs, flat.outputs, initializers),
         opset_imports=[onnx.helper.make_opsetid("", flat.version)],
         ir_version=10,
     )
@@ -364,7 +362,7 @@ def _listed(letter: str, number: int) -> str:
 def _constant(tensor: onnx.TensorProto) -> Attribute:
     """A constant as the attribute of `Constant`."""
     array = onnx.numpy_helper.to_array(tensor)
-    kind = {onnx.TensorProto.INT64: "int", onnx.TensorProto.FLOAT: "float"}.get(tensor.data_type)
+    kind = {"int64": "int", "float": "float"}.get(_type_name(tensor.data_type))
     if kind is None:
         value = onnx.numpy_helper.from_array(array)
         return _attribute(onnx.helper.make_attribute("value", value))
@@ -380,11 +378,14 @@ def _attribute(item: onnx.AttributeProto) -> Attribute:
     kind = types.AttributeType.Name(item.type).lower()
     if item.type == types.FLOAT:
         return Attribute(item.name, kind, str(np.float32(item.f)))
+    if item.type == types.FLOATS:
+        return Attribute(item.name, kind, f"[{','.join(str(np.float32(f)) for f in item.floats)}]")
     if item.type == types.INTS:
         return Attribute(item.name, kind, f"[{','.join(map(str, item.ints))}]")
     node = onnx.NodeProto(op_type="Constant", output=["v"], attribute=[item])
     printed = onnx.printer.to_text(onnx.GraphProto(name="g", node=[node]))
-    return Attribute(item.name, kind, printed[printed.index(" = ", printed.index("<")) + 3 : printed.rindex(">")])
+    _, _, value = printed[: printed.rindex(">")].partition(f"<{item.name}: {kind} = ")
+    return Attribute(item.name, kind, value)
 
 
 def _in_brackets(attributes: Iterable[Attribute]) -> str:

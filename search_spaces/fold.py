@@ -173,6 +173,10 @@ class _Index:
         """The attributes of a run."""
         return self.items[self.item[start] : self.item[end]]
 
+    def characters(self, start: int, end: int) -> int:
+        """The length of a run."""
+        return self.size[end] - self.size[start]
+
 
 class _Place(NamedTuple):
     body: int
@@ -222,7 +226,7 @@ def _best(bodies: Sequence[Body]) -> _Piece | None:
     candidates = []
     for length, places in _repeated(indices):
         # At most this is saved, if nothing differs between the places.
-        largest = max(indices[b].size[start + length] - indices[b].size[start] for b, start in places)
+        largest = max(indices[b].characters(start, start + length) for b, start in places)
         times = sum(1 for _ in _apart(places, length))
         bound = (times - 1) * largest - times * (_CALL + _VALUE) - _DEFINITION
         if bound > 0:
@@ -291,9 +295,7 @@ def _apart(places: Iterable[_Place], length: int) -> Iterator[_Place]:
             before = place
 
 
-def _piece(
-    indices: Sequence[_Index], places: Sequence[_Place], length: int
-) -> tuple[int, _Piece]:
+def _piece(indices: Sequence[_Index], places: Sequence[_Place], length: int) -> tuple[int, _Piece]:
     """Characters that a function for these places saves, about, and what it is."""
     given = [indices[b].given(start, start + length) for b, start in places]
     names: dict[Hashable, str] = {}
@@ -313,7 +315,7 @@ def _piece(
     b, start = first = places[0]
     wires = len(indices[b].entering(start, start + length))
     wires += len(indices[b].leaving(start, start + length))
-    sizes = [indices[b].size[start + length] - indices[b].size[start] for b, start in places]
+    sizes = [indices[b].characters(start, start + length) for b, start in places]
     saved = sum(sizes) - sizes[0] - _DEFINITION
     for (b, start), items in zip(places, given, strict=True):
         named = {
