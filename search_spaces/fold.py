@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, count
 from typing import NamedTuple
 
-LONGEST = 200
+LONGEST = 100
 """Statements of the longest run that is looked for; longer ones become functions of functions."""
 MOST_OUTPUTS = 3
 MOST_PARAMETERS = 6
