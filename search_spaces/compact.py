@@ -113,13 +113,14 @@ def expand(text: str, weights: Sequence[np.ndarray] | None = None) -> onnx.Model
     wanted = list(flat.weights.items())
     if len(weights) != len(wanted):
         raise ValueError(f"the text has {len(wanted)} weights, but {len(weights)} were given")
-    readers = {name: node for node in reversed(flat.nodes) for name in node.input}
+    readers = {value.name: "no node" for value in flat.outputs}
+    readers |= {name: described(node) for node in reversed(flat.nodes) for name in node.input}
     initializers = []
     for i, ((name, tensor), weight) in enumerate(zip(wanted, weights, strict=True)):
         given = onnx.numpy_helper.from_array(np.asarray(weight), name)
         if (given.data_type, given.dims) != (tensor.data_type, tensor.dims):
             raise ValueError(
-                f"weight {i}, read by {described(readers[name])}, is {_type(tensor)} in the text, "
+                f"weight {i}, read by {readers[name]}, is {_type(tensor)} in the text, "
                 f"but {_type(given)} was given"
             )
         initializers.append(given)
@@ -297,12 +298,11 @@ def _numbered(name: str) -> Iterator[str]:
 def _names(main: Body, taken: set[str]) -> dict[Body, str]:
     """A name for each function, in their order."""
     names: dict[Body, str] = {}
-    # ONNX Runtime takes a function for the operator of the same name, whatever its domain.
-    taken = taken | {schema.name for schema in onnx.defs.get_all_schemas()}
     for function in functions(main):
-        name = next(name for name in _numbered(_described(function)) if name not in taken)
-        taken.add(name)
-        names[function] = name
+        taken = taken | set(names.values())
+        # ONNX Runtime takes a function for the operator of the same name, whatever its domain.
+        free = (n for n in _numbered(_described(function)) if not onnx.defs.has(n))
+        names[function] = next(name for name in free if name not in taken)
     return names
 
 

@@ -292,6 +292,8 @@ def test_an_output_may_be_a_weight() -> None:
     text = compact(model)
     session = onnxruntime.InferenceSession(expand(text, weights_of(model)).SerializeToString())
     np.testing.assert_array_equal(session.run(None, {"x1": random(2, 4)})[1], random(3))
+    with pytest.raises(ValueError, match=r"weight 0, read by no node, is float\[3\]"):
+        expand(text, [random(4)])
 
 
 @pytest.mark.parametrize(
