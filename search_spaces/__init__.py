@@ -2,7 +2,7 @@
 
 from search_spaces.base import TEXT_VERSION, Architecture, ArchitectureError, SearchSpace
 from search_spaces.builder import BuilderSpace, export, from_builder
-from search_spaces.compact import compact
+from search_spaces.compact import compact, expand, weights_of
 from search_spaces.costs import Costs, Operation, count, work_list
 from search_spaces.fbnet import FBNet
 from search_spaces.hiaml import HiAML
@@ -48,11 +48,13 @@ __all__ = [
     "TwoPath",
     "compact",
     "count",
+    "expand",
     "export",
     "from_builder",
     "get_space",
     "space_names",
     "validate",
+    "weights_of",
     "with_weights",
     "work_list",
 ]

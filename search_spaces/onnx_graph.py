@@ -168,9 +168,9 @@ def domain_name(name: str) -> str:
 
 
 def constant(attribute: onnx.AttributeProto) -> onnx.TensorProto:
-    """What a Constant with this attribute gives: a tensor, or integers or floats."""
+    """What a Constant with this attribute gives: a tensor, or integers, floats or strings."""
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, onnx.TensorProto):
         return value
-    kind = np.float32 if attribute.name.startswith("value_float") else np.int64
+    kind = {"f": np.float32, "i": np.int64, "s": np.object_}[attribute.name[len("value_")]]
     return onnx.numpy_helper.from_array(np.array(value, kind))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
-
 import numpy as np
 import onnx
 import onnx.helper
@@ -14,8 +11,6 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 
 from search_spaces.onnx_graph import InvalidModelError
-
-_COMPACT_WEIGHT = re.compile(r"w\d+")
 
 
 def with_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
@@ -27,8 +22,7 @@ def with_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
     convolutions still average, variances stay positive and nothing overflows.
 
     Args:
-        model: What ``onnx_model`` of a search space returns. Weights that are further inputs, as
-            `compact` writes them, become initializers too.
+        model: What ``onnx_model`` of a search space returns.
         seed: Of the factors.
 
     Returns:
@@ -48,18 +42,8 @@ def with_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
         else:
             shape = shapes[node.output[0]]
             graph.initializer.append(_drawn(rng, node.output[0], fill, shape))
-    inputs = []
-    for value in graph.input:
-        if _COMPACT_WEIGHT.fullmatch(value.name):
-            shape = shapes[value.name]
-            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            mean = np.array(1 / math.prod(shape[1:]), kind)
-            graph.initializer.append(_drawn(rng, value.name, mean, shape))
-        else:
-            inputs.append(value)
-    del graph.node[:], graph.input[:]
+    del graph.node[:]
     graph.node.extend(nodes)
-    graph.input.extend(inputs)
     return flat
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,7 +18,9 @@ import numpy as np
 _HEADER = re.compile(r"^\s*(\w+)\s*(?:<[^>]*>)?\s*\((.*?)\)\s*=>\s*\((.*?)\)\s*\{?\s*$")
 _STATEMENT = re.compile(r"^\s*(\w+(?:\s*,\s*\w+)*)\s*=\s*([\w.]+)\s*(<.*>)?\s*\(([^()]*)\)\s*$")
 _TYPED = re.compile(r"(\w+\[[^\]]*\])\s+(\w+)")
-_WEIGHT = re.compile(r"w\d+")
+_ATTRIBUTE = re.compile(r"(\w+)(?:: \w+)?=(\"[^\"]*\"|\[[^\]]*\]|[^,>]+)")
+_REFERENCE = re.compile(r"(\w+): (\w+)=@(\w+)")
+_LOCAL_DOMAIN = 'domain: "local"'
 _LEXEME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d|[^\sA-Za-z\d]")
 
 # A sum of states needs no learning: the state of a statement with one of these operators is the
@@ -35,9 +37,7 @@ class TextError(ValueError):
 class Statement:
     """One line of a function: the operator with its attributes, and the values it reads.
 
-    Inputs that have a type add it to the signatures of what reads them. Those of them that are
-    called ``w1``, ``w2`` and so on are weights: nothing is said of them but their type, and the
-    operator has another name, since what it does with them has to be learnt.
+    Inputs that have a type add it to the signatures of what reads them.
     """
 
     outputs: tuple[str, ...]
@@ -97,7 +97,8 @@ def lexemes(text: str) -> list[str]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.split()[-1] for part in text.split(",") if part.strip())
+    """Names of values, without their types; what is left out has none."""
+    return tuple(part.split()[-1] for part in text.split(",") if part.strip(' "'))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -113,7 +114,6 @@ def parse_block(text: str) -> Block:
         raise TextError(f"not a function of ONNX text: {text.strip()[:60]!r}")
     name, inputs, outputs = header[1], _names(header[2]), _names(header[3])
     types = {value: kind for kind, value in _TYPED.findall(lines[0].split("=>")[0])}
-    weights = {value for value in types if _WEIGHT.fullmatch(value)}
     statements = []
     defined = set(inputs)
     for line in lines[1:]:
@@ -126,9 +126,6 @@ def parse_block(text: str) -> Block:
         operator, signature = match[2], match[2] + (match[3] or "")
         if typed := [types[value] for value in arguments if value in types]:
             signature += f"({','.join(typed)})"
-        if not weights.isdisjoint(arguments):
-            operator += " of weights"
-            arguments = tuple(value for value in arguments if value not in weights)
         statements.append(Statement(_names(match[1]), operator, signature, arguments))
         defined.update(statements[-1].outputs)
     if unknown := [value for value in outputs if value not in defined]:
@@ -137,11 +134,74 @@ def parse_block(text: str) -> Block:
 
 
 def split_blocks(text: str) -> list[str]:
-    """The functions of a document, the main graph first, without their opset headers."""
+    """The functions of a document, the main graph first, without their opset headers.
+
+    Functions of the domain ``local`` are how a text is shortened, not what it says: they are read
+    where they are called, so that it does not matter what was found to be repeated. Those that
+    make weights are operators, of which the calls say everything.
+
+    Raises:
+        TextError: It is truncated, or calls a local function that it does not have.
+    """
     *pieces, rest = text.split("\n}")
     if not pieces or rest.strip():
         raise TextError("the text ends inside a function: it is truncated or not ONNX text")
-    return [_without_header(piece) for piece in pieces]
+    if _LOCAL_DOMAIN not in text:
+        return [_without_header(piece) for piece in pieces]
+    local: dict[str, str] = {}
+    blocks = []
+    for piece in pieces:
+        block = _without_header(piece)
+        if _LOCAL_DOMAIN in piece:
+            local[re.split(r"\W", block, maxsplit=1)[0]] = block
+        else:
+            blocks.append(block)
+    return ["\n".join(_inlined(block, local)) for block in blocks]
+
+
+def _inlined(block: str, local: Mapping[str, str]) -> list[str]:
+    """The lines of a block, with those of local functions in place of their calls."""
+    lines: list[str] = []
+    for line in block.splitlines():
+        match = _STATEMENT.match(line)
+        if match is None or not match[2].startswith("local."):
+            lines.append(line)
+            continue
+        function = local.get(match[2].removeprefix("local."))
+        if function is None:
+            raise TextError(f"{match[2]} is called, but the text has no such function")
+        if "= local.Weights" in function:
+            lines.append(line)
+            continue
+        results, reads = _names(match[1]), _names(match[4])
+        header, *body = _inlined(_given(function, match[3] or ""), local)
+        signature = _HEADER.match(header)
+        if signature is None:
+            raise TextError(f"not a function of ONNX text: {header[:60]!r}")
+        inside = (*_names(signature[3]), *_names(signature[2]))
+        if len(inside) != len(results) + len(reads):
+            raise TextError(f"{match[2]} gives or takes other values than these: {line[:80]!r}")
+        names = dict(zip(inside, (*results, *reads), strict=True))
+        for inner in filter(None, map(_STATEMENT.match, body)):
+            defined, read = (
+                ", ".join(names.get(name, f"{results[0]}_{name}") for name in _names(inner[i]))
+                for i in (1, 4)
+            )
+            lines.append(f"{defined} = {inner[2]} {inner[3] or ''} ({read})")
+    return lines
+
+
+def _given(function: str, attributes: str) -> str:
+    """A function with what it is given in place of its attributes."""
+    given = dict(_ATTRIBUTE.findall(attributes))
+
+    def value(reference: re.Match[str]) -> str:
+        if reference[3] not in given:
+            raise TextError(f"the attribute {reference[3]!r} is not given: {attributes[:60]!r}")
+        typed = f": {reference[2]}" if given[reference[3]] == "[]" else ""
+        return f"{reference[1]}{typed}={given[reference[3]]}"
+
+    return _REFERENCE.sub(value, function)
 
 
 @lru_cache(maxsize=4096)

@@ -112,6 +112,71 @@ def test_no_texts_are_refused():
         Tokenizer.fit([])
 
 
+LOCAL = '<domain: "local", opset_import: ["":21, "local":1]>\n'
+SHORT = (
+    """<ir_version: 10, opset_import: ["":21, "local":1]>
+net (float[1,8] x1) => (float[1,8] v3) {
+  v1 = local.Twice <w=[8,8]> (x1)
+  v2, v3 = local.Both <w=[8,8], b: ints=[]> (v1, x1)
+}
+"""
+    + LOCAL
+    + """Twice <w> (x1) => (v2) {
+  v1 = local.Gemm_b <b: ints=@w> (x1)
+  v2 = local.Gemm_b <b: ints=@w> (v1)
+}
+"""
+    + LOCAL
+    + """Both <w, b> (x1, x2) => (v3, v1) {
+  v1 = local.Twice <w: ints=@w> (x2)
+  v2 = Clip <b: ints=@b, to="a,b"> (x1, "", v1)
+  v3 = Sum (v1, v2)
+}
+"""
+    + LOCAL
+    + """Gemm_b <b> (x1) => (v2) {
+  v1 = local.Weights <shape: ints=@b> ()
+  v2 = Gemm (x1, v1)
+}
+"""
+)
+LONG = """net (float[1,8] x1) => (float[1,8] v3) {
+  a = local.Gemm_b <b=[8,8]> (x1)
+  v1 = local.Gemm_b <b=[8,8]> (a)
+  b = local.Gemm_b <b=[8,8]> (x1)
+  v3 = local.Gemm_b <b=[8,8]> (b)
+  c = Clip <b: ints=[], to="a,b"> (v1, "", v3)
+  v2 = Sum (v3, c)
+}
+"""
+
+
+def test_local_functions_are_read_where_they_are_called():
+    short, long = Tokenizer.fit([SHORT, CONV]), Tokenizer.fit([LONG, CONV])
+    assert short.to_dict() == long.to_dict()
+    for attribute in ("signature", "reads", "linear", "output", "used"):
+        ours, theirs = (
+            getattr(tokenizer.programs([text]), attribute)
+            for tokenizer, text in ((short, SHORT), (long, LONG))
+        )
+        np.testing.assert_array_equal(ours, theirs)
+    assert short.programs([SHORT]).reads[0, 4].tolist() == [0, 0, 1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("local.Twice <w=[8,8]>", "local.Thrice <w=[8,8]>", "no such function"),
+        ("local.Twice <w=[8,8]>", "local.Twice <v=[8,8]>", "'w' is not given"),
+        ("(v1, x1)", "(v1)", "other values"),
+        ("v2, v3 = local", "v3 = local", "other values"),
+    ],
+)
+def test_calls_that_fit_no_local_function(old, new, message):
+    with pytest.raises(TextError, match=message):
+        split_blocks(SHORT.replace(old, new))
+
+
 def test_blocks_come_without_their_opset_headers():
     blocks = split_blocks(CONV)
     assert [parse_block(block).name for block in blocks] == ["net", "Cell"]
