@@ -16,7 +16,7 @@ from nas_rlm.latency_models import (
     modelled_devices,
 )
 from nas_rlm.tables import read_table
-from search_spaces import ArchitectureError, get_space, space_names
+from search_spaces import ArchitectureError, FBNet, get_space, space_names
 
 SPACE = get_space("nasbench201")
 COLUMNS = modelled_devices()["devices"]
@@ -138,7 +138,7 @@ def test_a_model_ranks_the_networks_of_another_space(
     column: str, least: float, shared_data
 ) -> None:
     """Fitted to NAS-Bench-201 and applied to FBNet as it is."""
-    space = get_space("fbnet")
+    space = FBNet(images="cifar100")
     table = read_table(
         shared_data / "fbnet_latency.csv.gz",
         space,
