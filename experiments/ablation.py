@@ -254,10 +254,12 @@ def letters() -> Tokenizer:
 def whole_text() -> Tokenizer:
     """Folds nothing away: the skeleton is read with the cell."""
     learnt = _learnt()
-    statements = [s for block in learnt.folded for s in parse_block(block).statements]
+    (skeleton,) = learnt.folded.values()
+    statements = [s for block in skeleton for s in parse_block(block).statements]
     signatures = {*learnt.signatures, *(statement.signature for statement in statements)}
     words = {word for signature in signatures for word in lexemes(signature) if len(word) > 1}
-    return Tokenizer((), sorted(signatures), sorted(words), max_statements=256)
+    nothing: dict[str, tuple[str, ...]] = dict.fromkeys(learnt.folded, ())
+    return Tokenizer(nothing, sorted(signatures), sorted(words), max_statements=256)
 
 
 INGREDIENTS: dict[str, Make] = {

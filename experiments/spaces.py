@@ -44,7 +44,7 @@ def measure(space: str) -> Record:
     texts = [members.onnx_text(architecture) for architecture in architectures]
     seconds = time.perf_counter() - start
     tokenizer = Tokenizer.fit(texts)
-    folded = set(tokenizer.folded)
+    (folded,) = tokenizer.folded.values()
     tokens = [
         sum(len(lexemes(block)) for block in split_blocks(text) if block not in folded)
         for text in texts

@@ -31,7 +31,7 @@ from surrogate.teacher import Earlier, Lessons, Teacher
 from surrogate.text import Programs, Tokenizer
 from surrogate.training import Examples, TrainingConfig, train
 
-CHECKPOINT_VERSION = 4
+CHECKPOINT_VERSION = 5
 CALIBRATED = 256
 """Texts that the spread of digits is set by."""
 TAILS = 4

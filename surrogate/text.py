@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -217,14 +218,17 @@ def _without_header(piece: str) -> str:
 class Tokenizer:
     """Turns texts into `Programs`, with a vocabulary learned from training texts.
 
-    A block that stands in every training text says nothing about any of them, so it is folded
-    away; a text whose other blocks differ is refused rather than misread. What is left is at most
-    ``max_statements`` statements, never truncated. The vocabulary holds whole signatures
+    A block that stands in every training text of one kind says nothing about any of them, so it is
+    folded away; a text whose other blocks differ is refused rather than misread. Of one kind are
+    texts whose main graphs have the same name, as those of a search space have; texts whose names
+    are in no other text are of one kind, too. What is left is at most ``max_statements``
+    statements, never truncated. The vocabulary holds whole signatures
     (operator and attributes), the lexemes they consist of, and all printable characters, so that
     an unseen signature is still spelled.
 
     Args:
-        folded: Blocks that every text has.
+        folded: Name of a kind to the blocks that every text of it has; those of texts with other
+            names under ``""``, without which there are none.
         signatures: Known signatures.
         words: Known lexemes.
         max_statements: Longest program.
@@ -232,12 +236,12 @@ class Tokenizer:
 
     def __init__(
         self,
-        folded: Sequence[str],
+        folded: Mapping[str, Sequence[str]],
         signatures: Sequence[str],
         words: Sequence[str],
         max_statements: int = 64,
     ) -> None:
-        self.folded = tuple(folded)
+        self.folded = {kind: tuple(blocks) for kind, blocks in folded.items()}
         self.signatures = tuple(signatures)
         self.words = tuple(words)
         self.max_statements = max_statements
@@ -260,18 +264,22 @@ class Tokenizer:
         documents = [split_blocks(text) for text in dict.fromkeys(texts)]
         if not documents:
             raise TextError("the tokenizer needs at least one text")
-        common = set.intersection(*(set(blocks) for blocks in documents))
-        # With a single text everything is common; keep its blocks, there is nothing to compare.
-        folded = [block for block in documents[0] if block in common and len(documents) > 1]
-        rest = dict.fromkeys(b for blocks in documents for b in blocks if b not in common)
-        if len(documents) == 1:
-            rest = dict.fromkeys(documents[0])
+        kinds: dict[str, list[list[str]]] = {}
+        names = Counter(map(_name, documents))
+        for blocks in documents:
+            name = _name(blocks)
+            kinds.setdefault(name if names[name] > 1 else "", []).append(blocks)
+        folded = {kind: _common(members) for kind, members in kinds.items()}
+        kept = [
+            [parse_block(block) for block in blocks if block not in folded[kind]]
+            for kind, members in kinds.items()
+            for blocks in members
+        ]
         signatures = dict.fromkeys(
-            s.signature for block in rest for s in parse_block(block).statements
+            s.signature for blocks in kept for block in blocks for s in block.statements
         )
         if max_statements is None:
-            kept = (filter(rest.__contains__, blocks) for blocks in documents)
-            lengths = (sum(len(parse_block(b).statements) for b in blocks) for blocks in kept)
+            lengths = (sum(len(block.statements) for block in blocks) for blocks in kept)
             max_statements = max(64, 2 * max(lengths))
         words = dict.fromkeys(w for s in signatures for w in lexemes(s) if len(w) > 1)
         return cls(folded, sorted(signatures), sorted(words), max_statements)
@@ -304,10 +312,17 @@ class Tokenizer:
         Raises:
             TextError: A text is not ONNX text, lacks a folded block, or is too long.
         """
-        folded = set(self.folded)
+        skeletons = {kind: set(blocks) for kind, blocks in self.folded.items()}
         parsed: list[list[Block]] = []
         for text in texts:
             blocks = split_blocks(text)
+            name = _name(blocks)
+            folded = skeletons.get(name, skeletons.get(""))
+            if folded is None:
+                raise TextError(
+                    f"a text is called {name}, but those the model was trained on are called "
+                    f"{', '.join(skeletons)}: it cannot read it; train on texts of both kinds"
+                )
             rest = [block for block in blocks if block not in folded]
             if len(blocks) - len(rest) != len(folded):
                 raise TextError(
@@ -327,7 +342,7 @@ class Tokenizer:
     def to_dict(self) -> dict[str, object]:
         """All that `Tokenizer(**...)` needs, as JSON types."""
         return {
-            "folded": list(self.folded),
+            "folded": {kind: list(blocks) for kind, blocks in self.folded.items()},
             "signatures": list(self.signatures),
             "words": list(self.words),
             "max_statements": self.max_statements,
@@ -367,6 +382,19 @@ class Tokenizer:
     def sha256(self) -> str:
         """Fingerprint of everything the tokenizer knows."""
         return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()
+
+
+def _name(blocks: Sequence[str]) -> str:
+    """The name of the main graph."""
+    return re.split(r"\W", blocks[0], maxsplit=1)[0]
+
+
+def _common(documents: Sequence[Sequence[str]]) -> list[str]:
+    """Blocks that all documents have; none of a single one: there is nothing to compare it to."""
+    if len(documents) == 1:
+        return []
+    common = set.intersection(*map(set, documents))
+    return [block for block in documents[0] if block in common]
 
 
 def _missing(folded: set[str], blocks: list[str]) -> str:

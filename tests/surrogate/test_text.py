@@ -46,9 +46,30 @@ def test_programs_of_different_length_are_padded():
 
 def test_what_all_texts_share_is_folded_and_may_not_change():
     tokenizer = Tokenizer.fit([CONV, ZERO])
-    assert [block.split()[0] for block in tokenizer.folded] == ["net"]
+    assert {kind: len(blocks) for kind, blocks in tokenizer.folded.items()} == {"net": 1}
     with pytest.raises(TextError, match="net"):
         tokenizer.programs([CONV.replace("c=[16]", "c=[32]")])
+
+
+def test_texts_of_several_kinds_have_a_skeleton_each():
+    others = [text.replace("net", "web").replace("c=[16]", "c=[32]") for text in (CONV, ZERO)]
+    tokenizer = Tokenizer.fit([CONV, *others, ZERO])
+    assert list(tokenizer.folded) == ["net", "web"]
+    apart = [Tokenizer.fit(texts).programs(texts) for texts in ([CONV, ZERO], others)]
+    for kind, texts in zip(apart, ([CONV, ZERO], others), strict=True):
+        np.testing.assert_array_equal(tokenizer.programs(texts).reads, kind.reads)
+    with pytest.raises(TextError, match=r"a text is called graph, but those .* called net, web"):
+        tokenizer.programs([CONV.replace("net", "graph")])
+
+
+def test_names_of_single_texts_say_nothing():
+    texts = [CONV.replace("net", "first"), ZERO.replace("net", "second")]
+    tokenizer = Tokenizer.fit(texts)
+    assert list(tokenizer.folded) == [""]
+    third = CONV.replace("net", "third")
+    np.testing.assert_array_equal(
+        tokenizer.programs([third]).reads, tokenizer.programs(texts[:1]).reads
+    )
 
 
 def test_layout_does_not_matter():
