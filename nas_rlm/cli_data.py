@@ -21,8 +21,9 @@ def list_all(arguments: argparse.Namespace) -> None:
     if folder is None:
         print(f"\nno folder of tables: name it with --data or {DATA_VARIABLE}")
         return
-    print(f"\nimported into {folder}:" + "" if any(folder.glob(f"*{IMPORTED}")) else " nothing")
-    for path in sorted(folder.glob(f"*{IMPORTED}")):
+    paths = _tables(folder)
+    print(f"\nimported into {folder}: {len(paths)}")
+    for path in paths:
         print(_described(path))
 
 
@@ -64,7 +65,7 @@ def import_(arguments: argparse.Namespace) -> None:
 def check(arguments: argparse.Namespace) -> None:
     """Read every imported table whole."""
     folder = _folder(arguments)
-    paths = [] if folder is None else sorted(folder.glob(f"*{IMPORTED}"))
+    paths = [] if folder is None else _tables(folder)
     if not paths:
         raise ValueError(f"no imported table: name their folder with --data or {DATA_VARIABLE}")
     from nas_rlm.imports import check_table
@@ -117,6 +118,11 @@ def _folder(arguments: argparse.Namespace) -> Path | None:
         return None
     path = Path(named).expanduser()
     return path if path.suffix == "" else path.parent
+
+
+def _tables(folder: Path) -> list[Path]:
+    """What was imported into it."""
+    return sorted(folder.glob(f"*{IMPORTED}"))
 
 
 def _described(path: Path) -> str:

@@ -74,6 +74,8 @@ def test_commands(
     assert all(name in listed for name in PUBLISHERS)
     assert "no folder of tables" in listed
     monkeypatch.setenv("NAS_RLM_DATA", str(tmp_path / "tables"))
+    assert main(["data", "list"]) == 0
+    assert f"imported into {tmp_path / 'tables'}: 0" in capsys.readouterr().out
     assert main(["data", "import", "hw_nas_bench", str(write("hw_nas_bench"))]) == 0
     printed = capsys.readouterr().out
     assert "pixel3_latency_ms" in printed
