@@ -299,7 +299,7 @@ ALONE: dict[str, Make] = {
 VARIANTS = {**INGREDIENTS, **ALONE}
 
 
-def main(table: str | None, labels: int, seeds: int) -> None:
+def main(table: str | None, labels: int, seeds: int, jobs: int) -> None:
     """Measure what is missing and write the tables."""
     benchmark = nasbench201(DATASET, DEVICES, table)
     inputs = Inputs(benchmark.space, benchmark.architectures)
@@ -329,7 +329,7 @@ def main(table: str | None, labels: int, seeds: int) -> None:
         for variant in VARIANTS
     ]
     about = provenance("python -m experiments.ablation", benchmark.provenance)
-    records = run_cells("ablation", about, cells, measure)
+    records = run_cells("ablation", about, cells, measure, jobs=jobs)
 
     def mean(variant: str, figure: Callable[[Record], float]) -> str:
         mine = [record for record in records if record["variant"] == variant]
@@ -383,5 +383,5 @@ if __name__ == "__main__":
     parser.add_argument("table", nargs="?")
     parser.add_argument("--labels", type=int, default=LABELS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    arguments = parser.parse_args()
-    main(arguments.table, arguments.labels, arguments.seeds)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
+    main(**vars(parser.parse_args()))

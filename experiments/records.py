@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from nas_rlm.files import write_json
@@ -35,6 +37,8 @@ def run_cells(
     cells: Iterable[Mapping[str, Any]],
     measure: Callable[..., Record],
     folder: Path = RESULTS,
+    *,
+    jobs: int = 1,
 ) -> list[Record]:
     """Measure what is not yet in ``<name>.json``, writing the file after every cell.
 
@@ -44,6 +48,7 @@ def run_cells(
         cells: The settings to measure, each the keyword arguments of ``measure``.
         measure: Returns the figures of one cell.
         folder: Where the file lies.
+        jobs: Processes to measure in, each with one thread; 1 is this process, as it is.
 
     Returns:
         All records, settings and figures together, in the order of ``cells``.
@@ -58,8 +63,23 @@ def run_cells(
         if content["about"] != about:
             raise ValueError(f"{path} was made with other data or versions; move it away first")
     records: list[Record] = content["records"]
-    for cell in tqdm(list(cells), desc=name):
-        if not any(cell.items() <= record.items() for record in records):
-            records.append({**cell, **measure(**cell)})
+    cells = list(cells)
+    todo = [cell for cell in cells if not any(_is_of(cell, record) for record in records)]
+
+    def record(cell: Mapping[str, Any]) -> Record:
+        return {**cell, **measure(**cell)}
+
+    with (
+        parallel_config("loky", inner_max_num_threads=1) if jobs > 1 else nullcontext(),
+        tqdm(desc=name, total=len(cells), initial=len(cells) - len(todo)) as bar,
+    ):
+        measured = Parallel(jobs, return_as="generator_unordered", batch_size=1)
+        for made in measured(delayed(record)(cell) for cell in todo):
+            records.append(made)
             write_json(path, content)
-    return [r for cell in cells for r in records if cell.items() <= r.items()]
+            bar.update()
+    return [found for cell in cells for found in records if _is_of(cell, found)]
+
+
+def _is_of(cell: Mapping[str, Any], record: Record) -> bool:
+    return cell.items() <= record.items()

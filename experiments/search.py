@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace) -> None:
     about = provenance("python -m experiments.search", build(arguments.problems[0]).provenance)
     records = [
         {**record, "rows": np.array(record["rows"].split(), dtype=np.intp)}
-        for record in run_cells(arguments.name, about, cells, measure)
+        for record in run_cells(arguments.name, about, cells, measure, jobs=arguments.jobs)
     ]
     tables = []
     for problem in dict.fromkeys(record["problem"] for record in records):
@@ -152,4 +152,5 @@ if __name__ == "__main__":
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=cheap)
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 9))
     parser.add_argument("--name", default="search", help="of the results files")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
     main(parser.parse_args())
