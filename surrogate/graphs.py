@@ -60,6 +60,15 @@ class Graphs:
         """Which nodes there are, (n, m) bool."""
         return self.operator > 0
 
+    def turns(self) -> list[int]:
+        """Numbers of successive nodes, m in all, of which in no graph one reads another."""
+        read = (self.reads != 0).any(0).tolist()
+        starts = [0]
+        for node in range(1, len(read)):
+            if any(read[node][starts[-1] : node]):
+                starts.append(node)
+        return np.diff([*starts, len(read)]).tolist()
+
 
 def views(programs: Programs, codes: np.ndarray) -> tuple[Graphs, Graphs]:
     """The functions and the programs of n texts.

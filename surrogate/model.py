@@ -15,6 +15,7 @@ A pre-norm encoder-decoder transformer with these departures from the textbook:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -105,23 +106,33 @@ class Flow(nn.Module):
         self.transform = nn.Linear(width, width, bias=False)
         self.gate = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, edges: Tensor, source: Tensor, steps: int) -> Tensor:
-        """States once everything has arrived, which takes as many steps as the longest way.
+    def forward(
+        self, x: Tensor, edges: Tensor, source: Tensor, turns: Sequence[int], back: bool = False
+    ) -> Tensor:
+        """States of all nodes, (n, m, width).
 
         Args:
             x: What each node does, (n, m, width).
-            edges: How often each node reads each other one, (n, m, m).
+            edges: How often each node reads each earlier one, (n, m, m).
             source: What is there from the start, (n, m, width).
-            steps: Edges to follow.
+            turns: How many nodes are computed at a time, see `Graphs.turns`.
+            back: Flow from the last node to the first.
         """
-        gate = torch.sigmoid(self.gate(x))
-        states = source
-        for _ in range(steps):
-            states = self.step(source, gate, edges @ states)
+        # One turn after the other: all nodes at once would take as many times the work.
+        gates = torch.sigmoid(self.gate(x)).split(turns, 1)
+        sources = source.split(turns, 1)
+        reads = (edges.transpose(1, 2) if back else edges).split(turns, 1)
+        order = range(len(turns))
+        first, *others = reversed(order) if back else order
+        states = sources[first]
+        for i in others:
+            near = reads[i][..., -states.shape[1] :] if back else reads[i][..., : states.shape[1]]
+            turn = self.step(sources[i], gates[i], near @ states)
+            states = torch.cat([turn, states] if back else [states, turn], 1)
         return states
 
     def step(self, source: Tensor, gate: Tensor, arriving: Tensor) -> Tensor:
-        """States one edge on, all (n, m, width)."""
+        """States of some nodes from what arrives there, all (n, nodes, width)."""
         passed = gate * arriving
         return source + passed + F.relu(self.transform(passed))
 
@@ -192,13 +203,13 @@ class Encoder(nn.Module):
         operator = torch.cat([self.special.weight, signature])[graphs.operator]
         there = graphs.there[..., None]
         x = (operator + self.status(graphs.status)) * there
-        steps = int(graphs.depth.max())
+        turns = graphs.turns()
         output = (graphs.operator == OUTPUT)[..., None]
         start = (graphs.operator == INPUT)[..., None] * self.start
-        states = self.first(x, graphs.reads, start, steps)
-        back = self.back(x, graphs.reads.transpose(1, 2), output * self.end, steps)
+        states = self.first(x, graphs.reads, start, turns)
+        back = self.back(x, graphs.reads, output * self.end, turns, back=True)
         refined = x + self.refine(torch.cat([x, states, back], -1))
-        states = self.second(refined, graphs.reads, start, steps)
+        states = self.second(refined, graphs.reads, start, turns)
         result = self.result((states * output).sum(1, keepdim=True))
         summary = x.sum(1, keepdim=True) / TYPICAL_NODES
         local = F.relu(self.merge(torch.cat([x, states], -1)))

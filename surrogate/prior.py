@@ -8,18 +8,21 @@ from its expectations for texts without labels, the more the fewer labels there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
-from surrogate.graphs import Graphs
+from surrogate.graphs import FIRST, Graphs
 from surrogate.paths import path_features
-from surrogate.text import Programs, split_blocks
+from surrogate.text import Programs, split_blocks, wording
 
 MOST_FITTED = 400
 """Labels that the amplitudes and length scales are fitted to, at most."""
@@ -32,6 +35,9 @@ _MOST_PATHS, _MOST = 3, 8
 _RARE = 0.3
 """Standard deviation that paths and expressions are divided by at least: of thousands, most are so
 rare that two texts with one of them in common would count as alike above all others."""
+_MOST_COLUMNS = 3000
+"""Paths, and expressions, that are told from others: those in most texts. Of deep networks almost
+every text has thousands of its own."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class Features:
         lengths: How many, how long, and what occurs on them.
         expressions: How often each operator reads which others.
         nested: The same with what those read in turn.
+        wordings: How often statements have a value of an attribute that has several, each of
+            them with the words of the operator and the other values beside it.
         counts: How often each operator occurs.
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
@@ -103,6 +111,7 @@ class Features:
     lengths: Tensor
     expressions: Tensor
     nested: Tensor
+    wordings: Tensor
     counts: Tensor
     used: Tensor
     statements: Tensor
@@ -120,6 +129,7 @@ class Features:
         expressions, nested = _expressions(
             function.operator.numpy(force=True), function.reads.numpy(force=True)
         )
+        wordings = _wordings(function.operator.numpy(force=True), programs.signatures)
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         earlier = np.empty((len(table), 0)) if pool.earlier is None else pool.earlier
@@ -129,6 +139,7 @@ class Features:
             _standardised(table[:, ~(paths | occurs | used)].clip(max=_MOST)),
             _standardised(expressions, _RARE),
             _standardised(nested, _RARE),
+            _standardised(wordings),
             _standardised(table[:, occurs]),
             _standardised(table[:, used]),
             _standardised(statements),
@@ -138,8 +149,8 @@ class Features:
 
     def groups(self, simplified: bool) -> list[Tensor]:
         """What an objective depends on; on the function alone if it is ``simplified``."""
-        of_function = [self.hints, self.paths, self.lengths]
-        of_function += [self.expressions, self.nested, self.earlier]
+        of_function = [self.hints, self.paths, self.lengths, self.expressions, self.nested]
+        of_function += [self.wordings, self.earlier]
         seen = of_function if simplified else list(vars(self).values())
         return [group for group in seen if group.ndim == 2 and group.shape[1]]
 
@@ -352,11 +363,16 @@ def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:
         [feature for block in split_blocks(text) for feature in path_features(block)]
         for text in texts
     ]
-    column = {name: i for i, name in enumerate(dict.fromkeys(n for row in rows for n, _ in row))}
+    texts_with: Counter[Any] = Counter(name for row in rows for name, _ in row)
+    paths = [name for name, _ in texts_with.most_common() if name[1][0] == "path"]
+    rare = set(paths[_MOST_COLUMNS:])
+    names = dict.fromkeys(name for row in rows for name, _ in row if name not in rare)
+    column = {name: i for i, name in enumerate(names)}
     table = np.zeros((len(rows), len(column)))
     for line, row in zip(table, rows, strict=True):
         for name, number in row:
-            line[column[name]] += number
+            if name in column:
+                line[column[name]] += number
     return table, list(column)
 
 
@@ -381,10 +397,42 @@ def _expressions(operator: np.ndarray, reads: np.ndarray) -> list[np.ndarray]:
         seen = np.stack([operator, read], -1).reshape(-1, 2)
         _, found = np.unique(seen, axis=0, return_inverse=True)
         name = found.reshape(n, m)
-        table = np.zeros((n, name.max() + 1))
-        np.add.at(table, (graph, found[operator.ravel() > 0]), 1)
-        tables.append(table)
+        here = found[operator.ravel() > 0]
+        occurrences = coo_array((np.ones(len(here)), (graph, here)), (n, name.max() + 1)).tocsc()
+        common = np.argsort(-np.diff(occurrences.indptr), kind="stable")[:_MOST_COLUMNS]
+        tables.append(occurrences[:, np.sort(common)].toarray())
     return tables
+
+
+def _wordings(operator: np.ndarray, signatures: Sequence[str]) -> np.ndarray:
+    """How often two things that signatures say occur together in n graphs, (n, pairs).
+
+    One of the two at least is the value of an attribute that has several: how often there is a
+    kernel of 5 x 5 where there are 80 channels, whatever else is said of it.
+
+    Args:
+        operator: (n, m), see `surrogate.graphs.Graphs`; signature i is ``FIRST + i``.
+        signatures: What is said.
+    """
+    said = [wording(signature) for signature in signatures]
+    values: dict[str, set[str]] = {}
+    for _, attributes in said:
+        for name, value in attributes.items():
+            values.setdefault(name, set()).add(value)
+    column: dict[tuple[Hashable, ...], int] = {}
+    places = []
+    for i, (words, attributes) in enumerate(said):
+        telling = sorted(item for item in attributes.items() if len(values[item[0]]) > 1)
+        pairs: list[tuple[Hashable, ...]] = [(item,) for item in telling]
+        pairs += itertools.product(telling, sorted(words))
+        pairs += itertools.combinations(telling, 2)
+        for pair in pairs:
+            places.append((i, column.setdefault(pair, len(column))))
+    says = np.zeros((len(signatures), len(column)))
+    for place in places:
+        says[place] = 1.0
+    occurs = np.stack([np.bincount(row, minlength=FIRST + len(said)) for row in operator])
+    return occurs[:, FIRST:] @ says
 
 
 def _normal_scores(numbers: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ _ATTRIBUTE = re.compile(r"(\w+)(?:: \w+)?=(\"[^\"]*\"|\[[^\]]*\]|[^,>]+)")
 _REFERENCE = re.compile(r"(\w+): (\w+)=@(\w+)")
 _LOCAL_DOMAIN = 'domain: "local"'
 _LEXEME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d|[^\sA-Za-z\d]")
+_WORD = re.compile(r"\d+(?:x\d+)*|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 # A sum of states needs no learning: the state of a statement with one of these operators is the
 # signed sum of the states it reads, so that x - x is zero and an identity changes nothing.
@@ -95,6 +96,13 @@ class Programs:
 def lexemes(text: str) -> list[str]:
     """Split into words of identifiers, single digits and punctuation; white space is dropped."""
     return _LEXEME.findall(text)
+
+
+def wording(signature: str) -> tuple[set[str], dict[str, str]]:
+    """The words in an operator's name, and its attributes but for references to other values."""
+    operator, _, rest = signature.partition("<")
+    words = set(_WORD.findall(operator.partition("(")[0].rpartition(".")[2]))
+    return words, {name: value for name, value in _ATTRIBUTE.findall(rest) if value[0] != "@"}
 
 
 def _names(text: str) -> tuple[str, ...]:

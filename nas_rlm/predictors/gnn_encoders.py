@@ -50,13 +50,13 @@ class GATES(nn.Module):
         )
 
     def forward(self, x: Tensor, graphs: Graphs) -> tuple[Tensor, Tensor]:
-        steps = int(graphs.depth.max())
+        turns = graphs.turns()
         start = (graphs.operator == INPUT)[..., None] * self.start
         end = (graphs.operator == OUTPUT)[..., None] * self.end
-        states = self.first(x, graphs.reads, start, steps)
-        back = self.back(x, graphs.reads.transpose(1, 2), end, steps)
+        states = self.first(x, graphs.reads, start, turns)
+        back = self.back(x, graphs.reads, end, turns, back=True)
         x = x + self.refine(torch.cat([x, states, back], -1))
-        states = self.second(x, graphs.reads, start, steps)
+        states = self.second(x, graphs.reads, start, turns)
         return states, output_state(states, graphs)
 
 

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from nas_rlm import zero_cost
 from nas_rlm.predictors.base import Inputs, Predictor
 from search_spaces.base import Architecture, SearchSpace
+from search_spaces.costs import count
+from search_spaces.onnx_graph import InvalidModelError
 from surrogate import RLM, Pool, TrainingConfig
 from surrogate.text import TextError
 
@@ -34,8 +36,8 @@ class RLMPredictor(Predictor):
             to write; 0 for none.
         training: Fields of `surrogate.TrainingConfig` that differ from what is best for the
             number of labels.
-        zero_cost: Let training see zero-cost scores of the pool; None: where they need not be
-            computed first, which takes a while.
+        zero_cost: Let training see zero-cost scores of the pool; False: none; None: parameters
+            and FLOPs, and the others where they need not be computed first, which takes a while.
         trend: Expect the first objective to grow with them; not if it is a latency.
         warm_start: An RLM of other numbers, such as another dataset's or other devices': training
             knows what it expects of the pool.
@@ -67,13 +69,14 @@ class RLMPredictor(Predictor):
         self._pooled: Inputs | None = None
         self._earlier: RLMPredictor | None = None
         self._expected: dict[str, NDArray[np.float64]] = {}
+        self._counted: dict[str, NDArray[np.float64]] = {}
 
     def go_on_from(self, earlier: Predictor) -> bool:
         if not isinstance(earlier, RLMPredictor) or earlier.objectives != self.objectives:
             return False
         if not self.pool or earlier._pooled is None:
             return False
-        self._earlier = earlier
+        self._earlier, self._counted = earlier, earlier._counted
         if earlier.warm_start is self.warm_start:
             self._expected = earlier._expected
         return True
@@ -135,12 +138,22 @@ class RLMPredictor(Predictor):
         by_text.update(zip(pooled.texts, pooled.architectures, strict=True))
         texts = list(by_text)
         earlier = self._expectations(texts)
-        known = zero_cost.tabulated(space) if self.zero_cost is None else self.zero_cost
-        if not known:
-            return Pool(texts, np.empty((len(texts), 0)), earlier=earlier)
-        hints = zero_cost.scores(space, list(by_text.values()))
-        trend = [zero_cost.SCORES.index(name) for name in TREND] if self.trend else []
-        return Pool(texts, hints, trend, earlier)
+        hints, growing = self._hints(space, by_text)
+        return Pool(texts, hints, growing if self.trend else [], earlier)
+
+    def _hints(
+        self, space: SearchSpace, by_text: Mapping[str, Architecture]
+    ) -> tuple[NDArray[np.float64], list[int]]:
+        """What costs nothing, (m, h), and which of it accuracy is expected to grow with."""
+        if self.zero_cost is False:
+            return np.empty((len(by_text), 0)), []
+        if self.zero_cost or zero_cost.tabulated(space):
+            scores = zero_cost.scores(space, list(by_text.values()))
+            return scores, [zero_cost.SCORES.index(name) for name in TREND]
+        for text, architecture in by_text.items():
+            if text not in self._counted:
+                self._counted[text] = _counts(space, architecture)
+        return np.array([self._counted[text] for text in by_text]), [0, 1]
 
     def _expectations(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
         """What the model of the warm start expects of each text, (m, e)."""
@@ -155,6 +168,15 @@ class RLMPredictor(Predictor):
                 ) from error
             self._expected |= dict(zip(new, predicted, strict=True))
         return np.array([self._expected[text] for text in texts])
+
+
+def _counts(space: SearchSpace, architecture: Architecture) -> NDArray[np.float64]:
+    """Parameters and FLOPs, (2,), NaN where they cannot be counted."""
+    try:
+        costs = count(space.onnx_model(architecture))
+    except InvalidModelError:
+        return np.full(2, np.nan)
+    return np.array([costs.parameters, costs.flops], dtype=np.float64)
 
 
 def sample_space(
