@@ -1,9 +1,10 @@
 """The RLM against other search methods, by what they find in so many distinct evaluations.
 
-Run ``python -m experiments.search [TABLE] [--problems ...] [--methods ...] [--seeds FIRST LAST]``,
-where TABLE is ``nasbench201.csv.gz``, or set ``NAS_RLM_DATA``. Problems are CIFAR-10 test accuracy
-against the latency on a device, against all four (``all``), and accuracy alone (``cifar10``,
-``cifar100``). Reported are seeds 0 to 9; settings were chosen on seeds from 100 on. Writes
+Run ``python -m experiments.search [FOLDER] [--problems ...] [--methods ...]``, where FOLDER holds
+the tables, or set ``NAS_RLM_DATA``. Problems are CIFAR-10 test accuracy of NAS-Bench-201 against
+the latency on a device, against all four (``all``), and accuracy alone (``cifar10``,
+``cifar100``); and of Accel-NASBench, ImageNet accuracy against the latency on an FPGA
+(``accel``). Reported are seeds 0 to 9; settings were chosen on seeds from 100 on. Writes
 ``search.json``, ``search.md`` and plots in ``experiments/results`` and goes on where it was
 stopped.
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -28,27 +29,30 @@ from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.methods import METHODS, make_sampler, search_distinct
 from nas_rlm.pareto import hypervolume_over_time
 from nas_rlm.plots import STYLE, attainment_figure, hypervolume_figure, save_figure
+from nas_rlm.tabular_benchmarks import tabular
 
 BUDGETS = (50, 100, 200)
 DEVICES = ("pixel3", "eyeriss", "cpu", "gpu")
-PROBLEMS: dict[str, tuple[str, Sequence[str]]] = {
-    **{device: ("cifar10_test_acc", (device,)) for device in DEVICES},
-    "all": ("cifar10_test_acc", DEVICES),
-    "cifar10": ("cifar10_test_acc", ()),
-    "cifar100": ("cifar100_test_acc", ()),
+PROBLEMS: dict[str, Callable[[str | None], Benchmark]] = {
+    **{device: partial(nasbench201, "cifar10_test_acc", (device,)) for device in DEVICES},
+    "all": partial(nasbench201, "cifar10_test_acc", DEVICES),
+    "cifar10": partial(nasbench201, "cifar10_test_acc", ()),
+    "cifar100": partial(nasbench201, "cifar100_test_acc", ()),
+    "accel": partial(tabular, "accel_nasbench", "imagenet_top1", ("zcu102",)),
 }
-"""Problem to its accuracy and devices."""
+"""Problem to what makes it from a folder of tables."""
 EXPENSIVE = ("lightgbm", "flan")
 """Methods that must be asked for."""
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Measure what is missing and write the table."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    build = cache(lambda problem: nasbench201(*PROBLEMS[problem], arguments.table))
+    folder = arguments.folder
+    benchmarks = {problem: make(folder) for problem, make in PROBLEMS.items()}
 
     def measure(problem: str, method: str, seed: int) -> Record:
-        benchmark = build(problem)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        benchmark = PROBLEMS[problem](folder)  # made again, lest it travels to every process
         start = time.perf_counter()
         sampler = make_sampler(method, benchmark, max(BUDGETS), seed)
         found = search_distinct(benchmark, sampler, max(BUDGETS))
@@ -61,7 +65,8 @@ def main(arguments: argparse.Namespace) -> None:
         for seed in range(arguments.seeds[0], arguments.seeds[1] + 1)
         for method in arguments.methods
     ]
-    about = provenance("python -m experiments.search", build(arguments.problems[0]).provenance)
+    sources = {problem: benchmark.provenance for problem, benchmark in benchmarks.items()}
+    about = provenance("python -m experiments.search", sources)
     records = [
         {**record, "rows": np.array(record["rows"].split(), dtype=np.intp)}
         for record in run_cells(arguments.name, about, cells, measure, jobs=arguments.jobs)
@@ -69,9 +74,10 @@ def main(arguments: argparse.Namespace) -> None:
     tables = []
     for problem in dict.fromkeys(record["problem"] for record in records):
         here = [record for record in records if record["problem"] == problem]
-        tables.append(_table(build(problem), here))
-        if problem in DEVICES:
-            _plot(RESULTS / f"{arguments.name}_{problem}.png", build(problem), here)
+        benchmark = benchmarks[problem]
+        tables.append(_table(benchmark, here))
+        if len(benchmark.objectives) == 2:
+            _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, here)
     write_text(RESULTS / f"{arguments.name}.md", "\n".join(tables))
     print("\n".join(tables))
 
@@ -146,7 +152,7 @@ def _plot(path: Path, benchmark: Benchmark, records: Sequence[Record]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", nargs="?")
+    parser.add_argument("folder", nargs="?")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     cheap = [name for name in METHODS if name not in EXPENSIVE]
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=cheap)
