@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_rlm import cli_data, cli_measure
+from nas_rlm import cli_adapt, cli_data, cli_measure
 from nas_rlm.config import SearchConfig
 from nas_rlm.grids import GRIDS
 
@@ -118,12 +118,13 @@ def _plot(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import numpy as np
 
+    from nas_rlm.files import check_model_folder
     from nas_rlm.methods import rlm_options
     from nas_rlm.metrics import kendall_tau, spearman_rho
     from nas_rlm.predictors import Inputs
     from nas_rlm.predictors.rlm import RLMPredictor
 
-    _check_model_folder(arguments.out)
+    check_model_folder(arguments.out)
     space, architectures, names, values = _labels(arguments)
     training, held_back = _split(len(architectures), arguments.labels, arguments.seed)
     inputs = Inputs(space, architectures)
@@ -207,22 +208,6 @@ def _split(count: int, labels: int | None, seed: int) -> tuple[NDArray[np.intp],
         raise ValueError(f"--labels must be from 4 to {count:,}, the rows there are, not {labels}")
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[:labels]), np.sort(order[len(order[:labels]) :])
-
-
-def _check_model_folder(folder: Path) -> None:
-    """Refuse before the training what saving would refuse after it.
-
-    Raises:
-        FileExistsError: The folder holds something other than a model.
-        OSError: It cannot be written to.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(0, "is a file; name a folder for the model", str(folder))
-    if folder.exists() and any(folder.iterdir()) and not (folder / "rlm.json").exists():
-        raise FileExistsError(0, "holds something else; name another folder", str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder.parent, os.W_OK):
-        raise PermissionError(13, "Permission denied", str(folder.parent))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -359,6 +344,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_compare(commands)
     _add_measure(commands)
+    _add_adapt(commands)
     _add_data_command(commands)
     _add_predict(commands)
     _add_text(commands)
@@ -599,6 +585,24 @@ def _add_measure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_quiet(command)
     _add_space(command)
     cli_measure.add_options(command)
+
+
+def _add_adapt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _add_command(
+        commands,
+        "adapt",
+        "learn a new device from ten measurements",
+        "Learn the latencies of a new device from a few measurements and a model of devices that\n"
+        "are known. Where there are no measurements yet, the architectures are chosen that tell\n"
+        "most of all others, and written into the table to be filled in.",
+        "nas-rlm train --devices pixel3,eyeriss,cpu,gpu --labels 900 --out known\n"
+        "  nas-rlm adapt known phone.csv --out phone",
+    )
+    command.set_defaults(run=cli_adapt.run)
+    _add_quiet(command)
+    _add_space(command)
+    _add_model(command)
+    cli_adapt.add_options(command)
 
 
 def _add_data_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -43,10 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _candidates(arguments: argparse.Namespace, settings: Settings) -> Mapping[str, Candidate]:
     from nas_rlm.campaign import of_files, of_space, sample_distinct
+    from nas_rlm.tables import read_table
     from search_spaces import get_space
 
-    if sum(map(bool, (arguments.architectures, arguments.count, arguments.onnx))) != 1:
-        raise ValueError("name the architectures to measure, or pass either --count or --onnx")
+    ways = arguments.architectures, arguments.count, arguments.table, arguments.onnx
+    if sum(map(bool, ways)) != 1:
+        raise ValueError(
+            "name the architectures to measure, or pass one of --count, --table and --onnx"
+        )
     if arguments.onnx:
         if arguments.image_size is not None:
             raise ValueError(
@@ -56,6 +60,9 @@ def _candidates(arguments: argparse.Namespace, settings: Settings) -> Mapping[st
     space = get_space(arguments.space)
     if arguments.count:
         return of_space(space, sample_distinct(space, arguments.count, arguments.seed), settings)
+    if arguments.table:
+        table = read_table(arguments.table, space, [], complete=False)
+        return of_space(space, table.architectures, settings)
     return of_space(space, map(space.parse, arguments.architectures), settings)
 
 
@@ -85,6 +92,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--onnx", nargs="+", type=Path, metavar="FILE", help="ONNX files instead of architectures"
+    )
+    command.add_argument(
+        "--table", type=Path, metavar="CSV", help="architectures in the column arch of a table"
     )
     command.add_argument(
         "--count", type=int, metavar="N", help="architectures of the space to draw"

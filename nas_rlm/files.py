@@ -87,3 +87,19 @@ def drop_half_line(file: Path) -> None:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(file, whole)
+
+
+def check_model_folder(folder: Path) -> None:
+    """Refuse before the training what saving would refuse after it.
+
+    Raises:
+        FileExistsError: The folder holds something other than a model.
+        OSError: It cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(0, "is a file; name a folder for the model", str(folder))
+    if folder.exists() and any(folder.iterdir()) and not (folder / "rlm.json").exists():
+        raise FileExistsError(0, "holds something else; name another folder", str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder.parent, os.W_OK):
+        raise PermissionError(13, "Permission denied", str(folder.parent))

@@ -160,14 +160,22 @@ class RLMPredictor(Predictor):
         if self.warm_start is None:
             return None
         if new := [text for text in texts if text not in self._expected]:
-            try:
-                predicted = np.asarray(self.warm_start.predict(new))
-            except TextError as error:
-                raise ValueError(
-                    f"the model of the warm start was trained on other texts than these: {error}"
-                ) from error
-            self._expected |= dict(zip(new, predicted, strict=True))
+            self._expected |= dict(zip(new, expectations(self.warm_start, new), strict=True))
         return np.array([self._expected[text] for text in texts])
+
+
+def expectations(model: RLM, texts: Sequence[str]) -> NDArray[np.float64]:
+    """What a model of other numbers expects of n texts, (n, k).
+
+    Raises:
+        ValueError: It cannot read them.
+    """
+    try:
+        return np.asarray(model.predict(texts))
+    except TextError as error:
+        raise ValueError(
+            f"the model of other numbers was trained on other texts than these: {error}"
+        ) from error
 
 
 def _counts(space: SearchSpace, architecture: Architecture) -> NDArray[np.float64]:
