@@ -2,7 +2,8 @@
 
 Run ``python -m experiments.ablation [TABLE]``, where TABLE is ``nasbench201.csv.gz``, or set
 ``NAS_RLM_DATA``. Each variant trains on the same architectures as in the comparison and is tested
-on all the others. Writes ``ablation.json`` and ``ablation.md`` in ``experiments/results``.
+on all the others. Writes ``ablation.json`` and ``ablation.md`` in ``experiments/results``, or with
+``--name`` those of that name.
 """
 
 from __future__ import annotations
@@ -299,9 +300,10 @@ ALONE: dict[str, Make] = {
 VARIANTS = {**INGREDIENTS, **ALONE}
 
 
-def main(table: str | None, labels: int, seeds: int, jobs: int) -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Measure what is missing and write the tables."""
-    benchmark = nasbench201(DATASET, DEVICES, table)
+    labels, seeds, variants = arguments.labels, arguments.seeds, arguments.variants
+    benchmark = nasbench201(DATASET, DEVICES, arguments.table)
     inputs = Inputs(benchmark.space, benchmark.architectures)
     names = [objective.name for objective in benchmark.objectives]
     costs = flops(zero_cost.scores(benchmark.space, benchmark.architectures))
@@ -326,10 +328,10 @@ def main(table: str | None, labels: int, seeds: int, jobs: int) -> None:
     cells = [
         {"variant": variant, "labels": labels, "seed": seed}
         for seed in range(seeds)
-        for variant in VARIANTS
+        for variant in variants
     ]
     about = provenance("python -m experiments.ablation", benchmark.provenance)
-    records = run_cells("ablation", about, cells, measure, jobs=jobs)
+    records = run_cells(arguments.name, about, cells, measure, jobs=arguments.jobs)
 
     def mean(variant: str, figure: Callable[[Record], float]) -> str:
         mine = [record for record in records if record["variant"] == variant]
@@ -356,6 +358,7 @@ def main(table: str | None, labels: int, seeds: int, jobs: int) -> None:
             *(mean(variant, partial(_rho, 1 + k)) for k in range(len(DEVICES))),
         ]
         for variant in INGREDIENTS
+        if variant in variants
     ]
     alone = [
         [
@@ -365,16 +368,20 @@ def main(table: str | None, labels: int, seeds: int, jobs: int) -> None:
             mean(variant, partial(_rho, 0)),
         ]
         for variant in ALONE
+        if variant in variants
     ]
     alone_header = ["what writes it", "tau", "difference", "rho"]
     text = (
         f"{labels} labels, {seeds} seeds, mean and 95 % interval: tau of CIFAR-10 test accuracy "
         "and rho of latencies on all other architectures, with one ingredient changed at a time; "
-        f"differences of tau are for the same labels.\n\n{markdown_table(header, rows)}\n"
-        "Accuracy from the labels alone, one model of the same encoder:\n\n"
-        f"{markdown_table(alone_header, alone)}"
+        f"differences of tau are for the same labels.\n\n{markdown_table(header, rows)}"
     )
-    write_text(RESULTS / "ablation.md", text)
+    if alone:
+        text += (
+            "\nAccuracy from the labels alone, one model of the same encoder:\n\n"
+            f"{markdown_table(alone_header, alone)}"
+        )
+    write_text(RESULTS / f"{arguments.name}.md", text)
     print(text)
 
 
@@ -383,5 +390,7 @@ if __name__ == "__main__":
     parser.add_argument("table", nargs="?")
     parser.add_argument("--labels", type=int, default=LABELS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--name", default="ablation", help="of the results files")
     parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
-    main(**vars(parser.parse_args()))
+    main(parser.parse_args())

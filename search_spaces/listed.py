@@ -33,7 +33,7 @@ class Listed(SearchSpace):
             raise ValueError("a list of architectures needs at least one")
         self.space = space
         self.name = space.name
-        self.choices = space.choices
+        self.choices = dict(space.choices)
         self.affordable = space.affordable
         self.distributions = space.distributions
         self._architectures = tuple(architectures)

@@ -69,7 +69,7 @@ class NDS(NetworkSpace):
                 for side in "ab":
                     choices[f"{cell}_{node}{side}_operation"] = self.operations
                     choices[f"{cell}_{node}{side}_input"] = tuple(map(str, range(node)))
-        self.choices = MappingProxyType(choices)
+        self.choices = choices
 
     def parse(self, text: str) -> Architecture:
         genotype = _read(text)

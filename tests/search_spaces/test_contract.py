@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import onnx.parser
 import onnx.printer
@@ -35,6 +37,10 @@ def sample(space: SearchSpace, number: int, seed: int = 0) -> list[Architecture]
 def test_is_known_by_its_name(space):
     assert space.name in space_names()
     assert type(space) is SPACES[space.name]
+
+
+def test_travels_to_other_processes(space):
+    assert dict(pickle.loads(pickle.dumps(space)).choices) == dict(space.choices)
 
 
 def test_distributions_offer_the_choices(space):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,10 @@ def test_has_what_is_listed_and_nothing_else(listed):
     for refuse in (listed.check, listed.neighbours, lambda a: listed.parse(SPACE.format(a))):
         with pytest.raises(ArchitectureError, match="is not one of the 60 listed architectures"):
             refuse(other)
+
+
+def test_travels_to_other_processes(listed):
+    assert list(pickle.loads(pickle.dumps(listed))) == list(listed)
 
 
 def test_reads_and_writes_as_the_whole_space(listed):
