@@ -24,8 +24,8 @@ def validate(model: onnx.ModelProto | str) -> onnx.ModelProto:
     The checker accepts a call to a function that is nowhere defined and a function that never
     defines its output, and the inliner ignores the default values of a function's attributes.
     So each call must find its function, with exactly the attributes it declares; functions must
-    define their values, have no default attributes and not call themselves; and every domain
-    must be imported where it is used. A function that is never called is harmless: a skeleton
+    define their values, have no default attributes, not call themselves and not be called like an
+    operator; and every domain must be imported where it is used. A function that is never called is harmless: a skeleton
     may offer more than one architecture uses.
 
     Args:
@@ -60,6 +60,11 @@ def _check_functions(model: onnx.ModelProto) -> None:
         identity = (domain_name(function.domain), function.name, function.overload)
         if identity in functions:
             raise InvalidModelError(f"function {function.name} is defined twice")
+        if onnx.defs.has(function.name, identity[0]):
+            raise InvalidModelError(
+                f"function {function.name} has the name of an operator of its domain, and ONNX "
+                "Runtime crashes on it; give it another name or domain"
+            )
         if function.attribute_proto:
             raise InvalidModelError(
                 f"function {function.name} has a default for its attribute "

@@ -65,6 +65,13 @@ def test_mutual_recursion_in_functions_nobody_calls():
         validate(TEXT + first + second)
 
 
+def test_a_function_may_not_be_called_like_an_operator():
+    """ONNX Runtime crashes on such a model, rather than refuse it."""
+    function = '<domain: "", opset_import: ["":21]>\nRelu (x) => (y) {\n  y = Neg (x)\n}\n'
+    with pytest.raises(InvalidModelError, match="Relu has the name of an operator"):
+        validate(TEXT + function)
+
+
 def test_missing_function_in_a_nested_graph():
     branch = helper.make_graph(
         [helper.make_node("Missing", ["x"], ["z"], domain="own")],
