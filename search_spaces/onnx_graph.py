@@ -25,8 +25,8 @@ def validate(model: onnx.ModelProto | str) -> onnx.ModelProto:
     defines its output, and the inliner ignores the default values of a function's attributes.
     So each call must find its function, with exactly the attributes it declares; functions must
     define their values, have no default attributes, not call themselves and not be called like an
-    operator; and every domain must be imported where it is used. A function that is never called is harmless: a skeleton
-    may offer more than one architecture uses.
+    operator; and every domain must be imported where it is used. A function that is never called
+    is harmless: a skeleton may offer more than one architecture uses.
 
     Args:
         model: A model, or a text in the ONNX textual syntax.
