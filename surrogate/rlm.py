@@ -494,7 +494,7 @@ class RLM:
             description = json.loads((folder / "rlm.json").read_text())
             vocabulary = json.loads((folder / "tokenizer.json").read_text())
             weights = safetensors.torch.load_file(folder / "weights.safetensors")
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CheckpointError(
                 f"{folder} is not a saved model: {error.filename} is missing"
             ) from error

@@ -321,6 +321,7 @@ def test_folders_of_something_else(
     assert "holds no run" in error(capsys, "search", "--out", tmp_path)
     assert "holds no run" in error(capsys, "plot", tmp_path)
     assert "is not a saved model" in error(capsys, "predict", tmp_path, "--all")
+    assert "is not a saved model" in error(capsys, "predict", tmp_path / "thesis.tex", "--all")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
