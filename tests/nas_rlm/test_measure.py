@@ -659,7 +659,10 @@ def test_measure_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtur
         return error(capsys, command(out, *options))
 
     one = ARCHITECTURES[0]
-    assert "name the architectures to measure, or pass either --count or --onnx" in message()
+    assert (
+        "name the architectures to measure, or pass one of --count, --table and --onnx"
+        in message()
+    )
     assert "name the architectures" in message(one, "--count", 3)
     assert f"{one} is there twice" in message(one, ARCHITECTURES[1], one)
     assert "is not a nasbench201 cell" in message("|conv|")

@@ -133,12 +133,18 @@ def test_an_operator_that_training_did_not_have_is_unknown_and_gets_a_prediction
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("view", [0, 1])
-def test_neither_the_order_of_the_nodes_nor_padding_matters(encoder, view):
-    graphs = read_graphs(INPUTS.texts, TOKENIZER)[view]
+def test_neither_padding_nor_the_order_of_what_does_not_read_one_another_matters(encoder, view):
+    # Each node of this cell has company that it does not read.
+    cell = (
+        "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
+    )
+    graphs = read_graphs([SPACE.onnx_text(SPACE.parse(cell))], TOKENIZER)[view]
     reader = _reader(encoder)
     with torch.inference_mode():
         expected = reader(graphs)
-        order = torch.from_numpy(RNG.permutation(graphs.operator.shape[1]))
+        turns = torch.arange(graphs.operator.shape[1]).split(graphs.turns())
+        order = torch.cat([turn.flip(0) for turn in turns])
+        assert (order != torch.arange(len(order))).any()
         torch.testing.assert_close(reader(_permuted(graphs, order)), expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(reader(_padded(graphs, 3)), expected, atol=1e-5, rtol=0)
 

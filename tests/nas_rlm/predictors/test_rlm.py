@@ -70,7 +70,7 @@ def test_a_model_of_other_texts_is_refused(cifar10: RLM) -> None:
         input_shape=(1, 4),
     )
     values = np.arange(5.0)[:, None]
-    with pytest.raises(ValueError, match="warm start was trained on other texts"):
+    with pytest.raises(ValueError, match="trained on other texts"):
         _new(warm_start=cifar10).fit(Inputs(space, list(space)), values)
 
 
