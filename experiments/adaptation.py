@@ -21,6 +21,7 @@ from experiments.records import RESULTS, Record, provenance, run_cells
 from nas_rlm.adaptation import adapt, choose
 from nas_rlm.benchmark import Benchmark
 from nas_rlm.benchmarks import nasbench201
+from nas_rlm.cells import is_latency
 from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.metrics import spearman_rho
@@ -40,6 +41,8 @@ CARDS = ("1080ti", "2080ti", "titanx")
 """Devices with several columns; the first one's with batch size 1 is called ``gpu``."""
 NEAR = 0.1
 """Relative error of what counts as predicted."""
+
+FIGURES = ("rho", "near")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -64,10 +67,12 @@ def main(arguments: argparse.Namespace) -> None:
         rows = []
         for objective in _latencies(benchmark):
             mine = [r for r in records if (r["space"], r["device"]) == (space, objective.name)]
-            rows.append([objective.label, *(_means(mine, name) for name in ("rho", "near"))])
+            means = [mean_interval(r[figure] for r in mine) for figure in FIGURES]
+            rows.append([objective.label, *means])
         every = [r for r in records if r["space"] == space]
-        means = [np.mean([r[name] for r in every]) for name in ("rho", "near")]
-        rows.append(["mean", *(f"{mean:.3f}" for mean in means)])
+        rows.append(
+            ["mean", *(f"{np.mean([r[figure] for r in every]):.3f}" for figure in FIGURES)]
+        )
         tables.append(markdown_table([space, "rho", f"within {NEAR:.0%}"], rows))
     text = (
         f"Rank correlation and share within {NEAR:.0%} of the measured latency, of a device from "
@@ -114,12 +119,13 @@ def _known(benchmark: Benchmark, device: str, folder: Path) -> RLM:
 
 def _machine(name: str) -> str:
     """A device without its setting: the same card with other batch sizes is no other device."""
-    name = name.replace("gpu_", CARDS[0]) if name.startswith("gpu_") else name
+    if name.startswith("gpu_"):
+        return CARDS[0]
     return next((card for card in CARDS if name.startswith(card)), name)
 
 
 def _latencies(benchmark: Benchmark) -> Sequence[Objective]:
-    return [objective for objective in benchmark.objectives if objective.unit == "ms"]
+    return [objective for objective in benchmark.objectives if is_latency(objective)]
 
 
 def _benchmark(space: str, folder: str | None) -> Benchmark:
@@ -133,10 +139,6 @@ def _benchmark(space: str, folder: str | None) -> Benchmark:
     if space == "nasbench201":
         return nasbench201("cifar10_test_acc", devices, folder)
     return tabular(space, None, devices, folder)
-
-
-def _means(records: Sequence[Record], name: str) -> str:
-    return mean_interval(record[name] for record in records)
 
 
 if __name__ == "__main__":

@@ -84,8 +84,9 @@ def adapt(
     values = np.asarray(latencies, dtype=np.float64).reshape(-1, 1)
     if len(values) < LEAST:
         raise ValueError(f"a device takes at least {LEAST} measurements, there are {len(values)}")
-    if not (np.isfinite(values) & (values > 0)).all():
-        wrong = int(np.flatnonzero(~(values > 0) | ~np.isfinite(values))[0])
+    usable = np.isfinite(values) & (values > 0)
+    if not usable.all():
+        wrong = int(usable.argmin())
         raise ValueError(
             f"{space.format(architectures[wrong])}: a latency of {values[wrong, 0]:g}; leave out "
             "what did not run"
