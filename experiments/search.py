@@ -61,8 +61,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     cells = [
         {"problem": problem, "method": method, "seed": seed}
-        for problem in arguments.problems
         for seed in range(arguments.seeds[0], arguments.seeds[1] + 1)
+        for problem in arguments.problems
         for method in arguments.methods
     ]
     sources = {problem: benchmark.provenance for problem, benchmark in benchmarks.items()}

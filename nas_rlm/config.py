@@ -48,7 +48,7 @@ class SearchConfig:
     budget: int = 200
     seed: int = 0
     method: str = "rlm"
-    n_startup_trials: int = 10
+    n_startup_trials: int = 6
     retrain_every: int = 5
     members: int | None = None
     training_steps: int | None = None

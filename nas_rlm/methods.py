@@ -43,7 +43,7 @@ def _rlm(
     budget: int,
     seed: int,
     *,
-    n_startup_trials: int = 10,
+    n_startup_trials: int = 6,
     retrain_every: int = 5,
     members: int | None = None,
     training_steps: int | None = None,

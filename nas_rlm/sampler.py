@@ -160,7 +160,7 @@ class RLMSampler(SpaceSampler):
         objectives: Sequence[str] | None = None,
         *,
         reference_point: Sequence[float] | None = None,
-        n_startup_trials: int = 10,
+        n_startup_trials: int = 6,
         retrain_every: int = 5,
         n_candidates: int | None = None,
         surrogate: Callable[[Sequence[str], int], Predictor] | None = None,

@@ -569,10 +569,13 @@ class RLM:
 
     def _programs(self, texts: Sequence[str]) -> Batch:
         tokenizer, texts = self._fitted(), list(texts)
-        # The same texts are often asked for again: by a search, those of the whole space.
-        if self._read is None or self._read[0] != texts:
-            self._read = texts, self._batch(tokenizer.programs(texts))
-        return self._read[1]
+        if self._read is not None and self._read[0] == texts:
+            return self._read[1]
+        read = texts, self._batch(tokenizer.programs(texts))
+        # Many texts are often asked for again: by a search, those of the whole space.
+        if self._read is None or len(texts) >= len(self._read[0]):
+            self._read = read
+        return read[1]
 
     def _batch(self, programs: Programs) -> Batch:
         assert self._tokenizer is not None
