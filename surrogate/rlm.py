@@ -150,7 +150,10 @@ class RLM:
         self._tokenizer = self.tokenizer or (start and start._tokenizer) or Tokenizer.fit(read)
         if start is not None and start._kind() != self._kind():
             raise ValueError("training goes on only from a model of the same kind and size")
-        self._scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
+        self._scales = [
+            Scale.fit(column[~np.isnan(column)], beyond=self.training.beyond)
+            for column in values.T
+        ]
         self._models, self.history, self._taught = [], [], None
         self._read = start._read if start and start._tokenizer is self._tokenizer else None
         self._spread = np.ones(len(self.objectives))
@@ -462,7 +465,11 @@ class RLM:
             "spread": self._spread.tolist(),
             "sample_spread": self._sample_spread.tolist(),
             "scales": [
-                {"knots": s.knots.tolist(), "coordinates": s.coordinates.tolist()}
+                {
+                    "knots": s.knots.tolist(),
+                    "coordinates": s.coordinates.tolist(),
+                    "beyond": s.beyond,
+                }
                 for s in self._scales
             ],
             "tokenizer_sha256": tokenizer.sha256(),

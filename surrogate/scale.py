@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from surrogate.numbers import NumberFormat
 
+BEYOND = 0.1
+"""Mass that a model leaves on branches far from all labels must not spoil expectations."""
+
 
 class Scale:
     """Maps values to about [0, 1]: half their rank among the training labels, half their size.
@@ -20,17 +23,22 @@ class Scale:
     Args:
         knots: Increasing values, (m,) with m >= 2.
         coordinates: Their increasing coordinates, (m,).
+        beyond: How far from the labels expectations place what lies beyond them.
     """
 
-    RANGE = (-0.1, 1.1)
-    """Where branches beyond the labels are placed in expectations."""
-
-    def __init__(self, knots: ArrayLike, coordinates: ArrayLike) -> None:
+    def __init__(self, knots: ArrayLike, coordinates: ArrayLike, beyond: float = BEYOND) -> None:
         self.knots = np.asarray(knots, dtype=np.float64)
         self.coordinates = np.asarray(coordinates, dtype=np.float64)
+        self.beyond = beyond
 
     @classmethod
-    def fit(cls, values: np.ndarray, knots: int = 64, rank_share: float = 0.5) -> Scale:
+    def fit(
+        cls,
+        values: np.ndarray,
+        knots: int = 64,
+        rank_share: float = 0.5,
+        beyond: float = BEYOND,
+    ) -> Scale:
         """From training labels, (n,), which must not all be equal."""
         ordered = np.sort(values)
         low, high = ordered[0], ordered[-1]
@@ -46,7 +54,13 @@ class Scale:
         return cls(
             np.concatenate([[bottom], at, [high + span]]),
             np.concatenate([[-1.0], coordinates, [2.0]]),
+            beyond,
         )
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Of coordinates in expectations."""
+        return -self.beyond, 1 + self.beyond
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         return np.interp(values, self.knots, self.coordinates)
@@ -57,9 +71,9 @@ class Scale:
     def middle(self, number: NumberFormat, prefix: np.ndarray) -> np.ndarray:
         """Coordinate of the middle of every branch below a prefix, (..., j) to (..., vocabulary).
 
-        Branches beyond the labels are moved to the ends of `RANGE`.
+        Branches beyond the labels are moved to the ends of `range`.
         """
-        low, high = (self(bound).clip(*self.RANGE) for bound in number.children(prefix))
+        low, high = (self(bound).clip(*self.range) for bound in number.children(prefix))
         return (low + high) / 2
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from surrogate.model import Batch
+from surrogate.scale import BEYOND
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TrainingConfig:
         typical: Logarithm of what each part of the guesses is expected to explain. Little of it
             guesses best, much of it leaves more open.
         doubt: Lessons are the less certain, the further a text is from those with labels.
+        beyond: How far beyond the labels expectations reach, in coordinates of the objective's
+            scale: far, if what is looked for is better than all labels.
         batch_size: Texts per step.
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
         weight_decay: Of AdamW.
@@ -58,6 +61,7 @@ class TrainingConfig:
     cost_share: float = 0.5
     typical: float = -4.0
     doubt: bool = False
+    beyond: float = BEYOND
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
