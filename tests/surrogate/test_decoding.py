@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate import RLM, TrainingConfig, decoding
+from surrogate import RLM, NumberFormat, TrainingConfig, decoding
 from surrogate.scale import Scale
 
 
@@ -101,3 +101,13 @@ def test_two_branches_are_close_to_all_of_them_for_a_trained_model(labelled):
     finally:
         decoding.BRANCHES = original
     assert np.abs(near - exact).max() < 0.05 * np.ptp(values[:, 0])
+
+
+@pytest.mark.parametrize("beyond", [0.1, 0.575, 1.0])
+def test_what_lies_beyond_the_labels_is_expected_as_far_beyond_as_it_may(beyond):
+    number = NumberFormat(digits=2)
+    scale = Scale.fit(np.linspace(40, 60, 9), beyond=beyond)
+    prefix = number.encode(np.array([75.0]))[:, :-1]
+    branches = scale.middle(number, prefix)[0, -10:]
+    # From 70 to 79, each a twentieth of the labels' range wide.
+    np.testing.assert_allclose(branches, np.minimum(1.5 + 0.05 * np.arange(10), 1 + beyond))

@@ -10,7 +10,7 @@ from nas_rlm.benchmarks import nasbench201
 from search_spaces import get_space
 from surrogate import RLM, CheckpointError, NumberFormat, TextError, Tokenizer, TrainingConfig
 
-QUICK = TrainingConfig(steps=60)
+QUICK = TrainingConfig(steps=60, beyond=0.3)
 
 
 @pytest.fixture(scope="module")
