@@ -32,13 +32,20 @@ from nas_rlm.tables import read_table, table_path
 from search_spaces import get_space
 
 ACCURACY = "cifar10_test_acc"
-TABLE, MODEL, HERE = "pixel3", "edgegpu", "this_machine"
+TABLE, MODEL, HERE = "pixel3", "cpu", "this_machine"
+TITLES = ("by table", "by model", "measured here")
 COLOURS = ("#D55E00", "#0072B2", "#009E73")
 
 
-def main(latencies: Path, folder: str | None) -> None:
-    """Put the three together, and write what they say."""
-    benchmark = _together(latencies, folder)
+def main(latencies: Path, data: str | Path | None, results: Path = RESULTS) -> None:
+    """Put the three together, and write what they say.
+
+    Args:
+        latencies: What was measured here.
+        data: The table of NAS-Bench-201, or its folder.
+        results: Folder of what is written.
+    """
+    benchmark = _together(latencies, data)
     fronts = [_front(benchmark, k) for k in range(1, 4)]
     records = [
         {
@@ -54,7 +61,7 @@ def main(latencies: Path, folder: str | None) -> None:
         )
     ]
     about = provenance("python -m experiments.devices LATENCIES.csv", benchmark.provenance)
-    write_json(RESULTS / "devices.json", {"about": about, "records": records})
+    write_json(results / "devices.json", {"about": about, "records": records})
     names = [str(record["device"]) for record in records]
     rows = [
         [r["device"], f"{r['median_ms']:.2f}", *(f"{rho:.3f}" for rho in r["rho"])]
@@ -67,15 +74,15 @@ def main(latencies: Path, folder: str | None) -> None:
         "test accuracy is on the others' fronts.\n\n"
     )
     header = ["device", "median", *(f"rho, {n}" for n in names), *(f"front, {n}" for n in names)]
-    write_text(RESULTS / "devices.md", text + markdown_table(header, rows))
+    write_text(results / "devices.md", text + markdown_table(header, rows))
     with matplotlib.rc_context(STYLE):
-        save_figure(_figure(benchmark, fronts), RESULTS / "devices.png")
+        save_figure(_figure(benchmark, fronts), results / "devices.png")
 
 
-def _together(latencies: Path, folder: str | None) -> Benchmark:
+def _together(latencies: Path, data: str | Path | None) -> Benchmark:
     """The architectures that were measured here, with a table's and a model's latencies."""
     space = get_space("nasbench201")
-    path = table_path("nasbench201", data=folder)
+    path = table_path("nasbench201", data=data)
     if path is None:
         raise SystemExit("the table of NAS-Bench-201 is missing: name its folder")
     columns = [ACCURACY, f"{TABLE}_latency_ms"]
@@ -119,10 +126,10 @@ def _draw(axes: Axes, benchmark: Benchmark, fronts: list[NDArray[np.intp]], k: i
     axes.plot(latency, accuracy, ".", color="#BBBBBB", markersize=4, label="Architectures")
     for number, (front, colour) in enumerate(zip(fronts, COLOURS, strict=True), start=1):
         label = f"Front: {benchmark.objectives[number].label}"
-        style = {"color": colour, "markersize": 6 if number == k else 3.5, "label": label}
-        line = "-" if number == k else ""
-        axes.plot(latency[front], accuracy[front], line, marker="o", zorder=number, **style)
-    axes.set(xlabel=benchmark.objectives[k].label, ylim=(80, 95))
+        size, line, above = (5.0, "-", 3) if number == k else (3.0, "none", 4)
+        style = {"color": colour, "markersize": size, "linestyle": line, "zorder": above}
+        axes.plot(latency[front], accuracy[front], marker="o", label=label, **style)
+    axes.set(xlabel=benchmark.objectives[k].label, ylim=(80, 95), title=TITLES[k - 1])
 
 
 if __name__ == "__main__":
