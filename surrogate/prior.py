@@ -47,7 +47,8 @@ class Pool:
     Attributes:
         texts: m different texts that predictions may be asked for, those with labels among them.
         hints: Cheap numbers of each text, (m, h), NaN where one is undefined; h may be 0.
-        trend: Which of the hints the first objective is expected to grow with.
+        trend: Which of the hints simplified numbers are expected to grow with, or where none is
+            simplified the first.
         earlier: What models of other numbers, such as another device's, expect of each text,
             (m, e); None for nothing.
         asked: Which of the k numbers each text has, (m, k) bool, where texts of several kinds are
@@ -103,7 +104,7 @@ class Features:
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
         earlier: Normal scores of what other models expect.
-        trend: Standardised mean of the hints that the first objective grows with, (m,).
+        trend: Standardised mean of the hints that numbers grow with, (m,).
     """
 
     hints: Tensor
@@ -306,6 +307,7 @@ def guess(
     means = np.full(asked.shape, np.nan)
     doubts = np.ones(asked.shape)
     residuals = np.full(labels.shape, np.nan)
+    growing = simplified if any(simplified) else [number == 0 for number in range(k)]
     for mask in np.unique(asked, axis=1).T:
         numbers = np.flatnonzero((asked == mask[:, None]).all(0))
         texts = np.flatnonzero(mask)
@@ -317,7 +319,7 @@ def guess(
             labels[np.ix_(here, numbers)],
             [simplified[number] for number in numbers.tolist()],
             typical,
-            trend=[number == 0 for number in numbers],
+            trend=[growing[number] for number in numbers.tolist()],
         )
         means[np.ix_(texts, numbers)] = some.means
         doubts[np.ix_(texts, numbers)] = some.doubts

@@ -236,24 +236,30 @@ class RLM:
                 lessons.correlation,
             )
             self._train(model, losses, training, None, bar, checkpoint)
-        self._calibrate(batch[:CALIBRATED], lessons)
+        rows = np.arange(len(batch))
+        if np.isnan(lessons.expected).any():  # some of each kind of text
+            rows = rows[:: math.ceil(len(batch) / CALIBRATED)]
+        self._calibrate(batch, rows[:CALIBRATED], lessons)
 
-    def _calibrate(self, batch: Batch, lessons: Lessons) -> None:
+    def _calibrate(self, batch: Batch, rows: np.ndarray, lessons: Lessons) -> None:
         """Make deviations of digits and spreads of samples those of the errors.
 
         The errors are those of the lessons and of the model, which has not learnt them to the
         last digit. Samples are compared by the width that holds four of five of them: a few far
         ones would make it too narrow.
         """
+        batch = batch[torch.from_numpy(rows)]
         moments = self._moments(batch)[0]
-        mean = moments[..., 0]
-        missed = mean - lessons.expected[: len(batch)]
-        errors = lessons.errors[: len(batch)].mean(0)
-        errors = np.sqrt(errors**2 + np.nanmean(missed**2, axis=0))
-        self._spread = errors / _deviation(mean, moments[..., 1]).mean(0)
+        expected = lessons.expected[rows]
+        mean = np.where(np.isnan(expected), np.nan, moments[..., 0])
+        errors = np.where(np.isnan(expected), np.nan, lessons.errors[rows])
+        errors = np.sqrt(
+            np.nanmean(errors, axis=0) ** 2 + np.nanmean((mean - expected) ** 2, axis=0)
+        )
+        self._spread = errors / np.nanmean(_deviation(mean, moments[..., 1]), axis=0)
         drawn = self._drawn(batch, CALIBRATED // 8, list(range(len(errors))), self.seed)
         off = np.abs(self._coordinates(drawn) - mean[:, None])
-        self._sample_spread = errors * ndtri(0.9) / np.quantile(off, 0.8, axis=(0, 1))
+        self._sample_spread = errors * ndtri(0.9) / np.nanquantile(off, 0.8, axis=(0, 1))
 
     def _new_model(self) -> RegressionLanguageModel:
         # The user's own random state is left as it was.

@@ -152,7 +152,7 @@ class RLMPredictor(Predictor):
             return scores, [zero_cost.SCORES.index(name) for name in TREND]
         for text, architecture in by_text.items():
             if text not in self._counted:
-                self._counted[text] = _counts(space, architecture)
+                self._counted[text] = parameters_and_flops(space, architecture)
         return np.array([self._counted[text] for text in by_text]), [0, 1]
 
     def _expectations(self, texts: Sequence[str]) -> NDArray[np.float64] | None:
@@ -178,8 +178,8 @@ def expectations(model: RLM, texts: Sequence[str]) -> NDArray[np.float64]:
         ) from error
 
 
-def _counts(space: SearchSpace, architecture: Architecture) -> NDArray[np.float64]:
-    """Parameters and FLOPs, (2,), NaN where they cannot be counted."""
+def parameters_and_flops(space: SearchSpace, architecture: Architecture) -> NDArray[np.float64]:
+    """What costs nothing to know, (2,), NaN where it cannot be counted."""
     try:
         costs = count(space.onnx_model(architecture))
     except InvalidModelError:

@@ -50,15 +50,18 @@ def test_missing_labels_are_no_labels(pool):
     assert np.isfinite(rlm.predict(pool[0].texts)).all()
 
 
-def test_texts_of_several_kinds_are_read_together(pool):
-    """Every other text has the first number, all have the second."""
+def test_texts_of_several_kinds_are_read_together(pool, monkeypatch):
+    """Every other text has the first number, all have the second; one kind comes first."""
+    monkeypatch.setattr("surrogate.rlm.CALIBRATED", 8)
     texts, values = pool
     asked = np.ones(values.shape, dtype=bool)
     asked[::2, 0] = False
+    asked[:9, 0] = False
     some = replace(texts, asked=asked)
     labels = np.where(asked, values, np.nan)[:20]
     rlm = fit(some, values, labels)
-    predicted = rlm.predict(texts.texts[20:])
+    predicted, deviations = rlm.predict(texts.texts[20:], return_std=True)
+    assert (deviations > 0).all()
     for k in range(2):
         mine = asked[20:, k]
         assert spearmanr(predicted[mine, k], values[20:][mine, k])[0] > 0.7
