@@ -127,8 +127,16 @@ def _draw(axes: Axes, benchmark: Benchmark, fronts: list[NDArray[np.intp]], k: i
     for number, (front, colour) in enumerate(zip(fronts, COLOURS, strict=True), start=1):
         label = f"Front: {benchmark.objectives[number].label}"
         size, line, above = (5.0, "-", 3) if number == k else (3.0, "none", 4)
-        style = {"color": colour, "markersize": size, "linestyle": line, "zorder": above}
-        axes.plot(latency[front], accuracy[front], marker="o", label=label, **style)
+        axes.plot(
+            latency[front],
+            accuracy[front],
+            marker="o",
+            markersize=size,
+            linestyle=line,
+            color=colour,
+            zorder=above,
+            label=label,
+        )
     axes.set(xlabel=benchmark.objectives[k].label, ylim=(80, 95), title=TITLES[k - 1])
 
 

@@ -1,8 +1,9 @@
 """What the texts of each search space are like: how long, and how soon they are written.
 
-Run ``python -m experiments.spaces``. Writes ``spaces.json`` and ``spaces.md`` in
-``experiments/results``. A token is a word, a digit or a sign of the statements in which a space's
-architectures differ; what they have in common is folded away before a model reads them.
+Run ``python -m experiments.spaces``. Writes ``spaces.json``, ``vocabulary.json`` and
+``spaces.md`` in ``experiments/results``. A token is a word, a digit or a sign of the statements
+in which a space's architectures differ; what they have in common is folded away before a model
+reads them.
 """
 
 from __future__ import annotations
@@ -59,10 +60,33 @@ def measure(space: str) -> Record:
     }
 
 
+def vocabulary(seed: int) -> Record:
+    """What one tokenizer learns from texts of all spaces, and what of other texts it knows."""
+    rng = np.random.default_rng(seed)
+    spaces = [get_space(name) for name in space_names()]
+    seen, new = (
+        [space.onnx_text(space.sample(rng)) for space in spaces for _ in range(count)]
+        for count in (ARCHITECTURES, ARCHITECTURES // 10)
+    )
+    tokenizer = Tokenizer.fit(seen)
+    known, tokens = tokenizer.spell(tokenizer.programs(new).signatures)
+    return {
+        "words": len(tokenizer.vocabulary),
+        "signatures": len(tokenizer.signatures),
+        "kinds": len(tokenizer.folded),
+        "new_texts": len(new),
+        "new_signatures": int((known == 0).sum()),
+        "unknown_tokens": int((tokens == tokenizer.vocabulary.index("<unknown>")).sum()),
+    }
+
+
 def main() -> None:
     """Measure and write the table."""
     about = provenance("python -m experiments.spaces", {"seed": SEED})
     records = run_cells("spaces", about, [{"space": name} for name in space_names()], measure)
+    (learnt,) = run_cells("vocabulary", about, [{"seed": SEED}], vocabulary)
+    least = Tokenizer({}, [], []).max_statements
+    longer = [r["space"] for r in records if r["statements_most"] > least]
     table = markdown_table(
         ["space", "architectures", "tokens", "at most", "the paper's", "statements", "seconds"],
         (
@@ -83,7 +107,14 @@ def main() -> None:
         "differs, the median of the paper's whole texts with its own tokens, most statements, and "
         "seconds to write all texts.\n\n"
     )
-    write_text(RESULTS / "spaces.md", head + table)
+    foot = (
+        f"\nOne tokenizer that learns from all of them has {learnt['words']:,} words and "
+        f"characters and {learnt['signatures']:,} whole signatures. Of {learnt['new_texts']:,} "
+        f"other texts it spells {learnt['new_signatures']} signatures that it has not seen, with "
+        f"{learnt['unknown_tokens']} unknown tokens. A context of {least} statements is enough "
+        f"for all but {', '.join(longer)}; it grows with the texts that a tokenizer learns from.\n"
+    )
+    write_text(RESULTS / "spaces.md", head + table + foot)
     print(table)
 
 
