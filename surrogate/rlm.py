@@ -236,10 +236,9 @@ class RLM:
                 lessons.correlation,
             )
             self._train(model, losses, training, None, bar, checkpoint)
-        rows = np.arange(len(batch))
-        if np.isnan(lessons.expected).any():  # some of each kind of text
-            rows = rows[:: math.ceil(len(batch) / CALIBRATED)]
-        self._calibrate(batch, rows[:CALIBRATED], lessons)
+        # Where there are several kinds of texts, some of each.
+        step = math.ceil(len(batch) / CALIBRATED) if np.isnan(lessons.expected).any() else 1
+        self._calibrate(batch, np.arange(len(batch))[::step][:CALIBRATED], lessons)
 
     def _calibrate(self, batch: Batch, rows: np.ndarray, lessons: Lessons) -> None:
         """Make deviations of digits and spreads of samples those of the errors.
