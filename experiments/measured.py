@@ -127,6 +127,8 @@ def _of_one(run: int, rows: Sequence[Row], gold: dict[str, float]) -> Record:
 
 def _of_both(first: Sequence[Row], second: Sequence[Row]) -> Record:
     one, two = _latencies(first), _latencies(second)
+    pairs = zip(first, second, strict=True)
+    steady = np.array([a.reference.tolerated and b.reference.tolerated for a, b in pairs])
     began, ended = (
         datetime.fromisoformat(time)
         for time in (max(r.time for r in first), min(r.time for r in second))
@@ -137,6 +139,8 @@ def _of_both(first: Sequence[Row], second: Sequence[Row]) -> Record:
         "hours_apart": (ended - began).total_seconds() / 3600,
         "rho": spearman_rho(one, two),
         "within_10_percent": share_within(two, one),
+        "steady": int(steady.sum()),
+        "rho_steady": spearman_rho(one[steady], two[steady]),
         "median_ratio": float(np.median(two / one)),
     }
 
@@ -172,7 +176,8 @@ def _report(content: Record) -> str:
         text += (
             f"\nBetween the runs, {r['hours_apart']:.1f} hours apart: rho {r['rho']:.3f}, "
             f"{r['within_10_percent']:.1%} of latencies within 10 %, median ratio "
-            f"{r['median_ratio']:.3f}.\n"
+            f"{r['median_ratio']:.3f}; rho {r['rho_steady']:.3f} of the {r['steady']} "
+            "architectures in whose measurements the machine was steady both times.\n"
         )
     return text
 
