@@ -522,8 +522,14 @@ def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
         seed: Of its training.
         options: Other arguments of `nas_rlm.predictors.rlm.RLMPredictor`.
     """
-    quick = {"passes": 50, "steps": 300, "guess_share": 0.5, "typical": -1.5, "doubt": True}
-    quick["beyond"] = 0.5  # what is looked for is better than all labels
+    quick = {
+        "passes": 50,
+        "steps": 300,
+        "guess_share": 0.5,
+        "typical": -1.5,
+        "doubt": True,
+        "beyond": 0.5,  # what is looked for is better than all labels
+    }
     options = {"members": 1, "pool": 2048, **options}
     training = {**quick, **options.pop("training", {})}
     return get_predictor("rlm", names, seed=seed, training=training, **options)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -510,6 +511,24 @@ def test_drifted_rows_are_marked_and_the_first_reference_stays(tmp_path: Path) -
     assert row["arch"] == "m2"
     assert row["drifted"] == "1"
     assert float(row["drift"]) > 10
+
+
+def test_what_a_drifting_machine_measured_is_measured_again_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is slow from the end of the first model to that of the second."""
+    steady = run_campaign(tmp_path / "steady.csv", drift=1e9, reference_every=1)
+    for put_off, written in ((50, [*steady[2:], *steady[:2]]), (0, steady)):
+        latencies = itertools.chain([1.0, 1.0, 1.0, 3.0], itertools.repeat(1.0))
+        with monkeypatch.context() as patch:
+            patch.setattr(campaign, "_PUT_OFF", put_off)
+            patch.setattr(
+                campaign, "time_runs", lambda *_, of=latencies: SimpleNamespace(median_ms=next(of))
+            )
+            out = tmp_path / f"{put_off}.csv"
+            assert run_campaign(out, drift=0.5, reference_every=1) == written
+        drifted = [row["arch"] for row in read(out) if row["drifted"] == "1"]
+        assert drifted == ([] if put_off else steady[:2])
 
 
 def test_other_settings_or_another_machine(tmp_path: Path) -> None:
