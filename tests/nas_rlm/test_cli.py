@@ -83,7 +83,7 @@ def test_help_shows_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["search", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for default in ("nasbench201", "200", "0", "rlm", "5", "10"):
+    for default in ("nasbench201", "200", "0", "rlm", "5", "6"):
         assert f"(default: {default})" in text
 
 
