@@ -24,7 +24,7 @@ from nas_rlm.benchmarks import nasbench201
 from nas_rlm.cells import is_latency
 from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
-from nas_rlm.metrics import spearman_rho
+from nas_rlm.metrics import share_within, spearman_rho
 from nas_rlm.objectives import Objective
 from nas_rlm.predictors import Inputs
 from nas_rlm.predictors.rlm import RLMPredictor
@@ -93,10 +93,9 @@ def _adapted(benchmark: Benchmark, device: str, draw: int, folder: Path) -> Reco
     rest = np.setdiff1d(np.arange(len(latencies)), rows)
     inputs = Inputs(benchmark.space, [benchmark.architectures[row] for row in rest])
     predicted = predictor.predict(inputs)[:, 0]
-    errors = np.abs(predicted - latencies[rest]) / latencies[rest]
     return {
         "rho": spearman_rho(predicted, latencies[rest]),
-        "near": float((errors <= NEAR).mean()),
+        "near": share_within(predicted, latencies[rest], NEAR),
     }
 
 

@@ -10,7 +10,6 @@ NAS-Bench-201. Writes ``devices.json``, ``devices.md`` and ``devices.png`` in
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from experiments.records import RESULTS, provenance
 from nas_rlm.benchmark import Benchmark
 from nas_rlm.benchmarks import nasbench201
-from nas_rlm.files import write_json, write_text
+from nas_rlm.files import write_csv, write_json, write_text
 from nas_rlm.markdown import markdown_table
 from nas_rlm.metrics import spearman_rho
 from nas_rlm.pareto import non_dominated
@@ -93,12 +92,12 @@ def _together(latencies: Path, data: str | Path | None) -> Benchmark:
     measured = dict(zip(names, here.column(column).tolist(), strict=True))
     with TemporaryDirectory() as scratch:
         joined = Path(scratch) / "joined.csv"
-        with joined.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["arch", *columns, column])
-            for architecture, figures in zip(table.architectures, table.values, strict=True):
-                name = space.format(architecture)
-                writer.writerow([name, *figures.tolist(), measured.get(name)])
+        rows = zip(map(space.format, table.architectures), table.values.tolist(), strict=True)
+        write_csv(
+            joined,
+            ["arch", *columns, column],
+            ([name, *figures, measured.get(name)] for name, figures in rows),
+        )
         return nasbench201(ACCURACY, (TABLE, MODEL, HERE), joined)
 
 

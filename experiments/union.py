@@ -26,7 +26,7 @@ from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.metrics import kendall_tau, spearman_rho
 from nas_rlm.predictors import Inputs, get_predictor
-from nas_rlm.predictors.rlm import parameters_and_flops
+from nas_rlm.predictors.rlm import best_with_pool, parameters_and_flops
 from surrogate import RLM, Pool, TrainingConfig
 
 LABELS = 100
@@ -187,11 +187,10 @@ def _read_by_one(parts: Sequence[Part], seed: int) -> list[NDArray[np.float64]]:
         trend=(0, 1),
         asked=np.concatenate(asked),
     )
-    steps = 800 + LABELS // 2 * len(parts)
-    training = TrainingConfig(ranking=15.0, learning_rate=4e-3, batch_size=32, steps=steps)
+    labelled = [text for some in texts for text in some[:LABELS]]
+    training = TrainingConfig(**best_with_pool(len(labelled)))
     simplified = [name for name in names if not dict(named)[name]]
     rlm = RLM(names, simplified=simplified, seed=seed, training=training)
-    labelled = [text for some in texts for text in some[:LABELS]]
     rlm.fit(labelled, np.concatenate(values), pool=pool, progress=False)
     rests = [(part.inputs(part.rest).texts, part.names) for part in parts]
     return [np.asarray(rlm.predict(texts, objectives=names)) for texts, names in rests]

@@ -215,12 +215,12 @@ def _measure(
             batch = names[start : start + settings.reference_every]
             measured, reading = reference.bracket(partial(measure_batch, batch))
             bar.set_postfix_str(f"drift {reading.drift:+.1%}", refresh=False)
-            bar.update(len(batch))
-            if measured and not reading.tolerated and len(put_off) < may_put_off:
+            if not reading.tolerated and len(put_off) < may_put_off:
                 put_off.extend(measured)
-                bar.update(-len(measured))
-                continue
-            file.append(Row(name, made, reading, when) for name, (made, when) in measured.items())
+                bar.update(len(batch) - len(measured))
+            else:
+                file.append(Row(n, made, reading, when) for n, (made, when) in measured.items())
+                bar.update(len(batch))
 
     measure_each(todo, _PUT_OFF)
     measure_each(put_off, 0)

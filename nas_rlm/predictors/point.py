@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas_rlm.predictors.base import Inputs, Predictor
-from surrogate.scale import BEYOND, Scale, to_coordinates, to_values
+from surrogate.scale import Scale, to_coordinates, to_values
 
 
 class _Errors(NamedTuple):
@@ -135,4 +135,4 @@ def fit_scale(labels: NDArray[np.float64]) -> Scale:
 
 def _coordinates(scales: Sequence[Scale], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values, (n, k), on their scales; those far beyond all labels count as just beyond them."""
-    return to_coordinates(scales, values).clip(-BEYOND, 1 + BEYOND)
+    return to_coordinates(scales, values).clip(*scales[0].range)

@@ -93,10 +93,7 @@ class RLMPredictor(Predictor):
         values = self.check_labels(inputs, values)
         best: dict[str, Any] = {"steps": 300 + len(inputs) // 3}
         if self.pool:
-            # Lessons have no noise, so they bear fast learning from few at a time, and need less
-            # ranking than labels.
-            best = {"ranking": 15.0, "learning_rate": 4e-3, "batch_size": 32}
-            best["steps"] = 800 + len(inputs) // 2
+            best = best_with_pool(len(inputs))
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
@@ -162,6 +159,20 @@ class RLMPredictor(Predictor):
         if new := [text for text in texts if text not in self._expected]:
             self._expected |= dict(zip(new, expectations(self.warm_start, new), strict=True))
         return np.array([self._expected[text] for text in texts])
+
+
+def best_with_pool(labels: int) -> dict[str, Any]:
+    """Fields of `surrogate.TrainingConfig` that are best with a pool and so many labels.
+
+    Lessons have no noise, so they bear fast learning from few at a time, and need less ranking
+    than labels.
+    """
+    return {
+        "ranking": 15.0,
+        "learning_rate": 4e-3,
+        "batch_size": 32,
+        "steps": 800 + labels // 2,
+    }
 
 
 def expectations(model: RLM, texts: Sequence[str]) -> NDArray[np.float64]:
