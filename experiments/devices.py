@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from experiments.records import RESULTS, provenance
+from experiments.records import RESULTS, Record, provenance
 from nas_rlm.benchmark import Benchmark
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.files import write_csv, write_json, write_text
@@ -44,7 +44,7 @@ def main(latencies: Path, data: str | Path | None, results: Path = RESULTS) -> N
         data: The table of NAS-Bench-201, or its folder.
         results: Folder of what is written.
     """
-    benchmark = _together(latencies, data)
+    benchmark, sources = _together(latencies, data)
     fronts = [_front(benchmark, k) for k in range(1, 4)]
     records = [
         {
@@ -59,7 +59,7 @@ def main(latencies: Path, data: str | Path | None, results: Path = RESULTS) -> N
             benchmark.objectives[1:], benchmark.values[:, 1:].T, fronts, strict=True
         )
     ]
-    about = provenance("python -m experiments.devices LATENCIES.csv", benchmark.provenance)
+    about = provenance("python -m experiments.devices LATENCIES.csv", sources)
     write_json(results / "devices.json", {"about": about, "records": records})
     names = [str(record["device"]) for record in records]
     rows = [
@@ -78,8 +78,8 @@ def main(latencies: Path, data: str | Path | None, results: Path = RESULTS) -> N
         save_figure(_figure(benchmark, fronts), results / "devices.png")
 
 
-def _together(latencies: Path, data: str | Path | None) -> Benchmark:
-    """The architectures that were measured here, with a table's and a model's latencies."""
+def _together(latencies: Path, data: str | Path | None) -> tuple[Benchmark, Record]:
+    """What was measured here, with a table's and a model's latencies; and the files of both."""
     space = get_space("nasbench201")
     path = table_path("nasbench201", data=data)
     if path is None:
@@ -98,7 +98,10 @@ def _together(latencies: Path, data: str | Path | None) -> Benchmark:
             ["arch", *columns, column],
             ([name, *figures, measured.get(name)] for name, figures in rows),
         )
-        return nasbench201(ACCURACY, (TABLE, MODEL, HERE), joined)
+        benchmark = nasbench201(ACCURACY, (TABLE, MODEL, HERE), joined)
+    read = {"table": table, "latencies": here}
+    sources = {kind: {"file": t.file, "sha256": t.sha256} for kind, t in read.items()}
+    return benchmark, sources
 
 
 def _front(benchmark: Benchmark, k: int) -> NDArray[np.intp]:

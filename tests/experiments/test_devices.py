@@ -1,4 +1,5 @@
 import json
+from hashlib import sha256
 
 import numpy as np
 
@@ -19,7 +20,10 @@ def test_a_table_a_model_and_a_measurement_side_by_side(tmp_path):
     measured.write_text("\n".join(["arch,this_machine_latency_ms", *here]))
     main(measured, table, tmp_path)
 
-    records = json.loads((tmp_path / "devices.json").read_text())["records"]
+    written = json.loads((tmp_path / "devices.json").read_text())
+    sums = [written["about"]["data"][kind]["sha256"] for kind in ("table", "latencies")]
+    assert sums == [sha256(file.read_bytes()).hexdigest() for file in (table, measured)]
+    records = written["records"]
     by_table, by_model, by_measurement = records
     assert [len(r["rho"]) for r in records] == [3, 3, 3]
     assert by_measurement["rho"][0] == 1 > abs(by_measurement["rho"][1])
