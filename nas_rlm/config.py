@@ -49,7 +49,7 @@ class SearchConfig:
     seed: int = 0
     method: str = "rlm"
     n_startup_trials: int = 6
-    retrain_every: int = 5
+    retrain_every: int = 3
     members: int | None = None
     training_steps: int | None = None
     warm_start: str | None = None

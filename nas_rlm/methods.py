@@ -44,7 +44,7 @@ def _rlm(
     seed: int,
     *,
     n_startup_trials: int = 6,
-    retrain_every: int = 5,
+    retrain_every: int = 3,
     members: int | None = None,
     training_steps: int | None = None,
     warm_start: RLM | None = None,

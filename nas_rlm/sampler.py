@@ -161,7 +161,7 @@ class RLMSampler(SpaceSampler):
         *,
         reference_point: Sequence[float] | None = None,
         n_startup_trials: int = 6,
-        retrain_every: int = 5,
+        retrain_every: int = 3,
         n_candidates: int | None = None,
         surrogate: Callable[[Sequence[str], int], Predictor] | None = None,
         warm_start: RLM | None = None,
