@@ -12,8 +12,10 @@ devices are kept in ``--work``.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,24 +46,27 @@ NEAR = 0.1
 
 FIGURES = ("rho", "near")
 
+SHORTER: dict[str, Any] = {"members": 1, "pool": 2048}
+"""Of the RLM's arguments, for hundreds of trainings."""
 
-def main(arguments: argparse.Namespace) -> None:
+
+def main(arguments: argparse.Namespace, results: Path = RESULTS) -> None:
     """Measure what is missing and write the table."""
     folder, work = arguments.folder, arguments.work
     benchmarks = {space: _benchmark(space, folder) for space in arguments.spaces}
 
     def measure(space: str, device: str, draw: int) -> Record:
-        return _adapted(_benchmark(space, folder), device, draw, work / space / device)
+        return _adapted(_benchmark(space, folder), device, draw, work / space / _machine(device))
 
     cells = [
         {"space": space, "device": objective.name, "draw": draw}
         for draw in range(arguments.draws)
         for space, benchmark in benchmarks.items()
-        for objective in _latencies(benchmark)
+        for objective in _settings_apart(_latencies(benchmark))
     ]
     sources = {space: benchmark.provenance for space, benchmark in benchmarks.items()}
     about = provenance("python -m experiments.adaptation", sources)
-    records = run_cells("adaptation", about, cells, measure, jobs=arguments.jobs)
+    records = run_cells("adaptation", about, cells, measure, results, jobs=arguments.jobs)
     tables = []
     for space, benchmark in benchmarks.items():
         rows = []
@@ -79,7 +84,7 @@ def main(arguments: argparse.Namespace) -> None:
         f"{MEASURED} measurements of architectures that were chosen by a model of all other "
         f"devices; mean and 95 % interval over {arguments.draws} draws.\n\n" + "\n".join(tables)
     )
-    write_text(RESULTS / "adaptation.md", text)
+    write_text(results / "adaptation.md", text)
     print(text)
 
 
@@ -89,7 +94,8 @@ def _adapted(benchmark: Benchmark, device: str, draw: int, folder: Path) -> Reco
     known = _known(benchmark, device, folder)
     chosen = choose(benchmark.space, known, MEASURED, seed=draw)
     rows = np.array([benchmark.row(architecture) for architecture in chosen])
-    predictor = adapt(benchmark.space, known, device, chosen, latencies[rows], seed=draw)
+    measured = latencies[rows]
+    predictor = adapt(benchmark.space, known, device, chosen, measured, seed=draw, **SHORTER)
     rest = np.setdiff1d(np.arange(len(latencies)), rows)
     inputs = Inputs(benchmark.space, [benchmark.architectures[row] for row in rest])
     predicted = predictor.predict(inputs)[:, 0]
@@ -100,7 +106,7 @@ def _adapted(benchmark: Benchmark, device: str, draw: int, folder: Path) -> Reco
 
 
 def _known(benchmark: Benchmark, device: str, folder: Path) -> RLM:
-    """A model of all devices but one, trained once."""
+    """A model of all devices but one, trained once for all settings of that."""
     if not (folder / "rlm.json").exists():
         others = [
             objective.name
@@ -110,7 +116,7 @@ def _known(benchmark: Benchmark, device: str, folder: Path) -> RLM:
         numbers = [o.name in others for o in benchmark.objectives]
         rows = np.random.default_rng(0).permutation(len(benchmark.architectures))[:KNOWN]
         inputs = Inputs(benchmark.space, [benchmark.architectures[row] for row in rows])
-        predictor = RLMPredictor(others)
+        predictor = RLMPredictor(others, **SHORTER)
         predictor.fit(inputs, benchmark.values[rows][:, numbers])
         predictor.rlm.save(folder)
     return RLM.load(folder)
@@ -121,6 +127,20 @@ def _machine(name: str) -> str:
     if name.startswith("gpu_"):
         return CARDS[0]
     return next((card for card in CARDS if name.startswith(card)), name)
+
+
+def _settings_apart(objectives: Sequence[Objective]) -> list[Objective]:
+    """Each machine's first setting, then each one's second, and so on.
+
+    What one process trains is there when another one needs it.
+    """
+    settings: Counter[str] = Counter()
+    place = {}
+    for objective in objectives:
+        machine = _machine(objective.name)
+        place[objective.name] = settings[machine]
+        settings[machine] += 1
+    return sorted(objectives, key=lambda objective: place[objective.name])
 
 
 def _latencies(benchmark: Benchmark) -> Sequence[Objective]:
