@@ -66,6 +66,7 @@ def adapt(
 
     What the known devices' model expects of each text is one of the things that guesses for
     others are made from, see `surrogate.prior`; the new model learns to write these guesses.
+    Latencies are mostly sums, so they are learnt as they are, not by their ranks.
 
     Args:
         space: The architectures' search space.
@@ -91,6 +92,7 @@ def adapt(
             f"{space.format(architectures[wrong])}: a latency of {values[wrong, 0]:g}; leave out "
             "what did not run"
         )
-    options = {"pool": POOL, **options}
+    training = {"rank_share": 0.0, "beyond": 0.5, **options.pop("training", {})}
+    options = {"pool": POOL, "training": training, **options}
     predictor = RLMPredictor([name], seed=seed, warm_start=known, **options)
     return predictor.fit(Inputs(space, architectures), values, progress=progress)

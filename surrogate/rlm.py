@@ -150,8 +150,9 @@ class RLM:
         self._tokenizer = self.tokenizer or (start and start._tokenizer) or Tokenizer.fit(read)
         if start is not None and start._kind() != self._kind():
             raise ValueError("training goes on only from a model of the same kind and size")
+        rank_share, beyond = self.training.rank_share, self.training.beyond
         self._scales = [
-            Scale.fit(column[~np.isnan(column)], beyond=self.training.beyond)
+            Scale.fit(column[~np.isnan(column)], rank_share=rank_share, beyond=beyond)
             for column in values.T
         ]
         self._models, self.history, self._taught = [], [], None

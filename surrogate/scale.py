@@ -11,6 +11,7 @@ from surrogate.numbers import NumberFormat
 
 BEYOND = 0.1
 """Mass that a model leaves on branches far from all labels must not spoil expectations."""
+RANK_SHARE = 0.5
 
 
 class Scale:
@@ -36,7 +37,7 @@ class Scale:
         cls,
         values: np.ndarray,
         knots: int = 64,
-        rank_share: float = 0.5,
+        rank_share: float = RANK_SHARE,
         beyond: float = BEYOND,
     ) -> Scale:
         """From training labels, (n,), which must not all be equal."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from surrogate.model import Batch
-from surrogate.scale import BEYOND
+from surrogate.scale import BEYOND, RANK_SHARE
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class TrainingConfig:
         typical: Logarithm of what each part of the guesses is expected to explain. Little of it
             guesses best, much of it leaves more open.
         doubt: Lessons are the less certain, the further a text is from those with labels.
+        rank_share: Share of the rank among the labels in objectives' scales, the rest being size:
+            less if the numbers are sums, which are learnt from fewer labels as they are.
         beyond: How far beyond the labels expectations reach, in coordinates of the objective's
             scale: far, if what is looked for is better than all labels.
         batch_size: Texts per step.
@@ -61,6 +63,7 @@ class TrainingConfig:
     cost_share: float = 0.5
     typical: float = -4.0
     doubt: bool = False
+    rank_share: float = RANK_SHARE
     beyond: float = BEYOND
     batch_size: int = 64
     learning_rate: float = 2e-3

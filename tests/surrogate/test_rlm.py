@@ -18,6 +18,16 @@ def fitted(labelled):
     return RLM(["first", "second"], members=2, training=QUICK).fit(*labelled, progress=False)
 
 
+@pytest.mark.parametrize(("rank_share", "straight"), [(0.0, True), (0.5, False)])
+def test_numbers_that_are_sums_are_learnt_as_they_are(labelled, rank_share, straight):
+    texts, values = labelled
+    training = TrainingConfig(steps=1, rank_share=rank_share)
+    rlm = RLM(["first", "second"], members=1, training=training)
+    scale = rlm.fit(texts, values, progress=False)._scales[0]
+    slopes = np.diff(scale.coordinates[1:-1]) / np.diff(scale.knots[1:-1])
+    assert np.allclose(slopes, 1 / np.ptp(values[:, 0])) == straight
+
+
 def test_it_learns(fitted, labelled):
     texts, values = labelled
     predicted = fitted.predict(texts)
