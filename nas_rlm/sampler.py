@@ -530,7 +530,7 @@ def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
         "doubt": True,
         "beyond": 0.5,  # what is looked for is better than all labels
     }
-    options = {"members": 1, "pool": 2048, **options}
+    options = {"members": 1, "pool": 2048, "whole": True, **options}
     training = {**quick, **options.pop("training", {})}
     return get_predictor("rlm", names, seed=seed, training=training, **options)
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from surrogate.graphs import FIRST, views
-from surrogate.prior import Features, Pool
-from surrogate.text import Tokenizer
+from surrogate.prior import Pool
 
 NOISE = 0.3
 """Variance of a label, where that of what is to be learnt is about 1."""
@@ -44,9 +42,7 @@ def most_telling(
         raise ValueError(f"{count} texts cannot be chosen of {len(others)} without labels")
     few = np.random.default_rng(seed).permutation(others)[: max(count, MOST_CANDIDATES)]
     candidates = np.concatenate([np.asarray(labelled, dtype=np.intp), few])
-    programs = Tokenizer.fit(pool.texts).programs(pool.texts)
-    function, _ = views(programs, FIRST + np.arange(len(programs.signatures)))
-    features = Features.of(pool, programs, function)
+    features = pool.features
     x = torch.cat([features.earlier, features.used, features.counts], 1)
     some = x[candidates]
     covariance = some @ x.T / x.shape[1]

@@ -12,6 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from scipy.sparse import coo_array
 from scipy.stats import norm, rankdata
 from torch import Tensor
 
-from surrogate.graphs import FIRST, Graphs
+from surrogate.graphs import FIRST, views
 from surrogate.paths import path_features
-from surrogate.text import Programs, split_blocks, wording
+from surrogate.text import Tokenizer, split_blocks, wording
 
 MOST_FITTED = 400
 """Labels that the amplitudes and length scales are fitted to, at most."""
@@ -87,6 +88,11 @@ class Pool:
         some = {name: None if table is None else table[rows] for name, table in some.items()}
         return replace(self, texts=texts, **some)
 
+    @cached_property
+    def features(self) -> Features:
+        """What the process sees of all texts, read once however many labels come in."""
+        return Features.of(self)
+
 
 @dataclass(frozen=True)
 class Features:
@@ -120,8 +126,10 @@ class Features:
     trend: Tensor
 
     @classmethod
-    def of(cls, pool: Pool, programs: Programs, function: Graphs) -> Features:
-        """The features of a pool whose texts are these programs, which compute this function."""
+    def of(cls, pool: Pool) -> Features:
+        """The features of a pool of texts that share one skeleton."""
+        programs = Tokenizer.fit(pool.texts).programs(pool.texts)
+        function, _ = views(programs, FIRST + np.arange(len(programs.signatures)))
         table, names = _path_table(pool.texts)
         counted = np.array([name[1][0] for name in names])
         paths, occurs, used = (counted == kind for kind in ("path", "occurs", "is used"))
@@ -248,8 +256,11 @@ class GaussianProcess:
     def _products(self, a: Tensor, b: Tensor) -> Iterator[Tensor]:
         """For each group its mean product and its mean squared distance."""
         for group in self.groups:
-            yield group[a] @ group[b].T / group.shape[1]
-            yield torch.cdist(group[a], group[b]) ** 2 / group.shape[1]
+            x, y = group[a], group[b]
+            product = x @ y.T
+            yield product / group.shape[1]
+            distance = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * product
+            yield distance.clamp(min=0) / group.shape[1]
 
     def _kernel(self, products: Iterator[Tensor] | list[Tensor]) -> Tensor:
         parts = []
@@ -279,8 +290,6 @@ class Guesses:
 
 def guess(
     pool: Pool,
-    programs: Programs,
-    function: Graphs,
     rows: np.ndarray,
     labels: np.ndarray,
     simplified: Sequence[bool],
@@ -292,8 +301,6 @@ def guess(
 
     Args:
         pool: m texts.
-        programs: Them, read.
-        function: What they compute.
         rows: See `expect`, as for the others.
         labels: NaN where a number is not asked of a text.
         simplified: See there.
@@ -312,9 +319,8 @@ def guess(
         numbers = np.flatnonzero((asked == mask[:, None]).all(0))
         texts = np.flatnonzero(mask)
         here = np.flatnonzero(mask[rows])
-        features = Features.of(pool[texts], programs[texts], function[torch.from_numpy(texts)])
         some = expect(
-            features,
+            (pool if mask.all() else pool[texts]).features,
             np.searchsorted(texts, rows[here]),
             labels[np.ix_(here, numbers)],
             [simplified[number] for number in numbers.tolist()],

@@ -28,7 +28,7 @@ from surrogate.numbers import NumberFormat
 from surrogate.prior import Guesses, Pool
 from surrogate.scale import Scale, to_coordinates, to_values
 from surrogate.teacher import Earlier, Lessons, Teacher
-from surrogate.text import Programs, Tokenizer
+from surrogate.text import Tokenizer
 from surrogate.training import Examples, TrainingConfig, train
 
 CHECKPOINT_VERSION = 5
@@ -102,6 +102,7 @@ class RLM:
         self._scales: list[Scale] = []
         self._models: list[RegressionLanguageModel] = []
         self._taught: Earlier | None = None
+        self._lessons: tuple[dict[str, int], np.ndarray, np.ndarray] | None = None
         self._read: tuple[list[str], Batch] | None = None
         # What standard deviations of digits, and those of samples, which lack what is unlikely,
         # must be multiplied by to be those of the errors.
@@ -155,15 +156,14 @@ class RLM:
             Scale.fit(column[~np.isnan(column)], rank_share=rank_share, beyond=beyond)
             for column in values.T
         ]
-        self._models, self.history, self._taught = [], [], None
+        self._models, self.history, self._taught, self._lessons = [], [], None, None
         self._read = start._read if start and start._tokenizer is self._tokenizer else None
         self._spread = np.ones(len(self.objectives))
         self._sample_spread = np.ones(len(self.objectives))
         rows = _rows(texts, read)
         if pool is not None and pool.asked is not None:
             _check_asked(pool.asked, rows, values, self.objectives)
-        programs = self._tokenizer.programs(read)
-        batch = self._batch(programs)
+        batch = self._reading(read)
         if checkpoint is not None:
             checkpoint.mkdir(parents=True, exist_ok=True)
         if pool is None:
@@ -171,10 +171,10 @@ class RLM:
         else:
             labels = self._coordinates(values)
             simplified = [name in self.simplified for name in self.objectives]
-            guessed = prior.guess(
-                pool, programs, batch.function, rows, labels, simplified, self.training.typical
-            )
-            self._fit_lessons(guessed, batch, rows, labels, start, progress, checkpoint)
+            guessed = prior.guess(pool, rows, labels, simplified, self.training.typical)
+            lessons = self._fit_lessons(guessed, batch, rows, labels, start, progress, checkpoint)
+            place = {text: row for row, text in enumerate(pool.texts)}
+            self._lessons = place, lessons.expected, lessons.errors
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
         return self
@@ -207,7 +207,7 @@ class RLM:
         start: RLM | None,
         progress: bool,
         checkpoint: Path | None,
-    ) -> None:
+    ) -> Lessons:
         """Train one model on lessons, and set its spread to what they say of their errors."""
         teacher = Teacher(
             self._config(),
@@ -237,9 +237,10 @@ class RLM:
                 lessons.correlation,
             )
             self._train(model, losses, training, None, bar, checkpoint)
-        # Where there are several kinds of texts, some of each.
-        step = math.ceil(len(batch) / CALIBRATED) if np.isnan(lessons.expected).any() else 1
-        self._calibrate(batch, np.arange(len(batch))[::step][:CALIBRATED], lessons)
+        # Of a pool in some order, such as one space after the other, these are from everywhere.
+        step = math.ceil(len(batch) / CALIBRATED)
+        self._calibrate(batch, np.arange(len(batch))[::step], lessons)
+        return lessons
 
     def _calibrate(self, batch: Batch, rows: np.ndarray, lessons: Lessons) -> None:
         """Make deviations of digits and spreads of samples those of the errors.
@@ -358,8 +359,11 @@ class RLM:
         """Plausible numbers without decoding any: far cheaper than `sample`, but not joint.
 
         Each member's digits give an expectation and a standard deviation on the objective's
-        scale. The draws have the same evenly spread noise for every text, with heavy tails: of
-        some texts nothing like them had a label.
+        scale. Of texts in the pool of this process's training, what was to be learnt is known as
+        well: expectations are the mean of both, since the highest of thousands would be those
+        that digits have learnt too high, and deviations are those of the lessons. The draws have
+        the same evenly spread noise for every text, with heavy tails: of some texts nothing like
+        them had a label.
 
         Args:
             texts: n texts.
@@ -372,13 +376,20 @@ class RLM:
             Numbers, (n, members draws, k).
         """
         moments = self._moments(self._programs(texts), batch_size)
-        deviation = self._spread * _deviation(moments[..., 0], moments[..., 1])
+        mean = moments[..., 0]
+        deviation = self._spread * _deviation(mean, moments[..., 1])
+        if self._lessons is not None:
+            place, expected, errors = self._lessons
+            rows = np.array([place.get(text, -1) for text in texts])
+            taught = (rows >= 0)[:, None] & ~np.isnan(expected[rows])
+            mean = np.where(taught, (mean + expected[rows]) / 2, mean)
+            deviation = np.where(taught, errors[rows], deviation)
         rng = np.random.default_rng(seed)
         normal = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
         # As wide as the normal distribution where four of five draws are.
         noise = stdtrit(TAILS, ndtr(normal)) * (ndtri(0.9) / stdtrit(TAILS, 0.9))
-        coordinates = moments[..., 0] + spread * deviation * noise[:, None, None]
-        coordinates = coordinates.reshape(-1, *moments.shape[1:3])
+        coordinates = mean + spread * deviation * noise[:, None, None]
+        coordinates = coordinates.reshape(-1, *mean.shape[1:])
         return np.stack([self._columns(draw) for draw in coordinates], axis=1)
 
     def sample(
@@ -581,18 +592,20 @@ class RLM:
         return self.objectives, self.members, self._config()
 
     def _programs(self, texts: Sequence[str]) -> Batch:
-        tokenizer, texts = self._fitted(), list(texts)
+        self._fitted()
+        return self._reading(texts)
+
+    def _reading(self, texts: Sequence[str]) -> Batch:
+        assert self._tokenizer is not None
+        texts = list(texts)
         if self._read is not None and self._read[0] == texts:
             return self._read[1]
-        read = texts, self._batch(tokenizer.programs(texts))
+        programs = self._tokenizer.programs(texts)
+        read = texts, Batch.of(self._tokenizer, programs, self.device)
         # Many texts are often asked for again: by a search, those of the whole space.
         if self._read is None or len(texts) >= len(self._read[0]):
             self._read = read
         return read[1]
-
-    def _batch(self, programs: Programs) -> Batch:
-        assert self._tokenizer is not None
-        return Batch.of(self._tokenizer, programs, self.device)
 
     def _indices(self, objectives: Sequence[str] | None) -> list[int]:
         """Places of some objectives, or of all of them."""

@@ -34,6 +34,8 @@ class RLMPredictor(Predictor):
         seed: Seeds every random choice.
         pool: Architectures without labels that training uses, fewer where their texts take long
             to write; 0 for none.
+        whole: The pool is all of the space, where its texts are written in seconds: what will be
+            asked for is known then.
         training: Fields of `surrogate.TrainingConfig` that differ from what is best for the
             number of labels.
         zero_cost: Let training see zero-cost scores of the pool; False: none; None: parameters
@@ -50,6 +52,7 @@ class RLMPredictor(Predictor):
         *,
         seed: int = 0,
         pool: int = 4096,
+        whole: bool = False,
         training: Mapping[str, Any] = MappingProxyType({}),
         zero_cost: bool | None = None,
         trend: bool = True,
@@ -60,6 +63,7 @@ class RLMPredictor(Predictor):
         if warm_start is not None and not pool:
             raise ValueError("a warm start needs a pool: it is known what is expected of that")
         self.pool = pool
+        self.whole = whole
         self.training = dict(training)
         self.zero_cost = zero_cost
         self.trend = trend and not self._costs_only()
@@ -67,6 +71,7 @@ class RLMPredictor(Predictor):
         self.options = {"simplified": () if self._costs_only() else self.objectives[:1], **options}
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
         self._pooled: Inputs | None = None
+        self._made: Pool | None = None
         self._earlier: RLMPredictor | None = None
         self._expected: dict[str, NDArray[np.float64]] = {}
         self._counted: dict[str, NDArray[np.float64]] = {}
@@ -125,18 +130,28 @@ class RLMPredictor(Predictor):
 
     def _make_pool(self, inputs: Inputs) -> Pool:
         space = inputs.space
-        pooled = None if self._earlier is None else self._earlier._pooled
+        pooled, made = None, None
+        if self._earlier is not None:
+            pooled, made = self._earlier._pooled, self._earlier._made
+        if made is not None and set(inputs.texts) <= set(made.texts):
+            # What is read of it need not be read again.
+            self._pooled, self._made = pooled, made
+            return made
         if pooled is None:
             count = min(self.pool, space.affordable)
+            if self.whole and space.size <= space.affordable:
+                count = space.size
             others = sample_space(space, count, np.random.default_rng(self.seed))
             pooled = Inputs.buildable(space, others)
         self._pooled = pooled
-        by_text = dict(zip(inputs.texts, inputs.architectures, strict=True))
-        by_text.update(zip(pooled.texts, pooled.architectures, strict=True))
+        by_text = dict(zip(pooled.texts, pooled.architectures, strict=True))
+        if not set(inputs.texts) <= set(by_text):
+            by_text = dict(zip(inputs.texts, inputs.architectures, strict=True)) | by_text
         texts = list(by_text)
         earlier = self._expectations(texts)
         hints, growing = self._hints(space, by_text)
-        return Pool(texts, hints, growing if self.trend else [], earlier)
+        self._made = Pool(texts, hints, growing if self.trend else [], earlier)
+        return self._made
 
     def _hints(
         self, space: SearchSpace, by_text: Mapping[str, Architecture]

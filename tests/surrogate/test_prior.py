@@ -3,9 +3,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from surrogate import RLM, Pool, Tokenizer, TrainingConfig, prior
-from surrogate.graphs import FIRST, views
-from surrogate.prior import Features, GaussianProcess, expect, guess
+from surrogate import RLM, Pool, TrainingConfig, prior
+from surrogate.prior import GaussianProcess, expect, guess
 
 TREND = [True, False]
 """The first number follows the trend."""
@@ -24,10 +23,7 @@ def pool(labelled):
 
 @pytest.fixture(scope="module")
 def features(pool):
-    texts = pool[0].texts
-    programs = Tokenizer.fit(texts).programs(texts)
-    function, _ = views(programs, FIRST + np.arange(len(programs.signatures)))
-    return Features.of(pool[0], programs, function)
+    return pool[0].features
 
 
 def test_a_process_interpolates_and_knows_its_error(monkeypatch):
@@ -106,15 +102,11 @@ def test_numbers_are_guessed_for_the_texts_that_they_are_asked_of(pool):
     asked[::2, 0] = False
     rows = np.arange(1, 31)
     labels = coordinates(np.where(asked[rows], values[rows], np.nan))
-    programs = Tokenizer.fit(texts.texts).programs(texts.texts)
-    function, _ = views(programs, FIRST + np.arange(len(programs.signatures)))
 
     def guessed(some, labels, asked):
         here = np.isin(rows, some)
         return guess(
             Pool([texts.texts[row] for row in some], texts.hints[some], (0,), asked=asked),
-            programs[some],
-            function[torch.from_numpy(some)],
             np.searchsorted(some, rows[here]),
             labels[here],
             [True, False],
