@@ -178,6 +178,7 @@ class GaussianProcess:
 
     def __init__(self, groups: list[Tensor], trend: Tensor, typical: float = -4.0) -> None:
         self.groups = groups
+        self._squares = [torch.linalg.vector_norm(group, dim=1) ** 2 for group in groups]
         self.trend = trend
         self.typical = typical
 
@@ -246,7 +247,10 @@ class GaussianProcess:
 
     def _variance(self, rows: Tensor) -> Tensor:
         """What is expected of some texts before any label, (rows,)."""
-        squares = [(group[rows] ** 2).mean(1) for group in self.groups]
+        squares = [
+            square[rows] / group.shape[1]
+            for square, group in zip(self._squares, self.groups, strict=True)
+        ]
         linear, smooth = self.amplitude.exp().view(-1, 2).T
         return torch.stack(squares, 1) @ linear + smooth.sum()
 
@@ -255,11 +259,10 @@ class GaussianProcess:
 
     def _products(self, a: Tensor, b: Tensor) -> Iterator[Tensor]:
         """For each group its mean product and its mean squared distance."""
-        for group in self.groups:
-            x, y = group[a], group[b]
-            product = x @ y.T
+        for group, square in zip(self.groups, self._squares, strict=True):
+            product = group[a] @ group[b].T
             yield product / group.shape[1]
-            distance = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * product
+            distance = square[a][:, None] + square[b] - 2 * product
             yield distance.clamp(min=0) / group.shape[1]
 
     def _kernel(self, products: Iterator[Tensor] | list[Tensor]) -> Tensor:

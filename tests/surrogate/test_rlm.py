@@ -8,7 +8,15 @@ from scipy.stats import kendalltau, spearmanr
 
 from nas_rlm.benchmarks import nasbench201
 from search_spaces import get_space
-from surrogate import RLM, CheckpointError, NumberFormat, TextError, Tokenizer, TrainingConfig
+from surrogate import (
+    RLM,
+    CheckpointError,
+    NumberFormat,
+    Pool,
+    TextError,
+    Tokenizer,
+    TrainingConfig,
+)
 
 QUICK = TrainingConfig(steps=60, beyond=0.3)
 
@@ -72,6 +80,22 @@ def test_draws_surround_the_expectation(fitted, labelled):
     low, high = fitted.quantiles(texts, [0.1, 0.9]).swapaxes(0, 1)
     within = (draws > low[:, None]) & (draws < high[:, None])
     assert (np.abs(within.mean((0, 1)) - 0.8) < 0.15).all()
+
+
+def test_draws_lean_on_what_was_to_be_learnt(labelled):
+    texts, values = (list(dict.fromkeys(labelled[0])), labelled[1])
+    values = values[[labelled[0].index(text) for text in texts]]
+    pool = Pool(texts[:40], np.empty((40, 0)))
+    training = TrainingConfig(steps=5, passes=5, beyond=0.5)
+    rlm = RLM(["first", "second"], members=1, training=training)
+    rlm.fit(texts[:20], values[:20], pool=pool, progress=False)
+    place, lessons, _ = rlm._lessons
+    assert list(place) == texts[:40]
+    middle = rlm._coordinates(np.median(rlm.draw(texts, 256), 1))
+    digits = rlm._coordinates(rlm.predict(texts))
+    assert np.abs(digits[:40] - lessons).max() > 0.1
+    np.testing.assert_allclose(middle[:40], (digits[:40] + lessons) / 2, atol=0.02)
+    np.testing.assert_allclose(middle[40:], digits[40:], atol=0.02)
 
 
 def test_the_same_seed_gives_the_same_model(labelled):

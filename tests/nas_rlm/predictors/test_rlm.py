@@ -77,3 +77,26 @@ def test_a_model_of_other_texts_is_refused(cifar10: RLM) -> None:
 def test_a_warm_start_needs_a_pool(cifar10: RLM) -> None:
     with pytest.raises(ValueError, match="needs a pool"):
         _new(warm_start=cifar10, pool=0)
+
+
+def test_a_whole_space_is_read_once() -> None:
+    space = from_builder(
+        lambda params: nn.Sequential(nn.Linear(4, params["width"]), nn.ReLU()),
+        {"width": list(range(1, 31))},
+        input_shape=(1, 4),
+    )
+    inputs = Inputs(space, list(space))
+    values = np.arange(30.0)[:, None] ** 2
+    some = np.arange(0, 30, 3)
+    first = RLMPredictor(["width"], whole=True, **QUICK | {"pool": 4})  # type: ignore[arg-type]
+    first.fit(inputs[some], values[some])
+    assert first._made is not None
+    assert first._made.texts == inputs.texts
+    second = RLMPredictor(["width"], whole=True, **QUICK | {"pool": 4})  # type: ignore[arg-type]
+    assert second.go_on_from(first)
+    second.fit(inputs[some + 1], values[some + 1])
+    assert second._made is first._made
+    assert second._pooled is first._pooled
+    few = RLMPredictor(["width"], **QUICK | {"pool": 4}).fit(inputs[some], values[some])  # type: ignore[arg-type]
+    assert few._made is not None
+    assert len(few._made.texts) < 30
