@@ -517,6 +517,9 @@ class RLMSampler(SpaceSampler):
 def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
     """An RLM that is trained often, and so only as long as a few dozen labels are worth.
 
+    Where all of the space is affordable it learns what is to be expected of each architecture,
+    and draws lean on these lessons as much as on the digits, see `surrogate.RLM.draw`.
+
     Args:
         names: Of the numbers it learns.
         seed: Of its training.
