@@ -382,10 +382,8 @@ class RLMSampler(SpaceSampler):
         running = self._running(finished, taken)
         # What the last training learnt is not learnt again, unless it was of another study.
         goes_on = known is not None and known.trained_on == trained_on[: len(known.trained_on)]
-        earlier = self.model if goes_on else None
-        candidates, numbers = self._predicted(
-            problem, labelled, values, candidates, running, earlier
-        )
+        best = known.candidates if known is not None and goes_on else None
+        candidates, numbers = self._predicted(problem, labelled, values, candidates, running, best)
         keys = [self._space.key(a) for a in candidates.architectures]
         self._plan = _Plan(problem.constraints, trained_on, candidates, keys, numbers)
         return self._plan
@@ -404,9 +402,17 @@ class RLMSampler(SpaceSampler):
         values: NDArray[np.float64],
         candidates: Inputs,
         running: Collection[str],
-        earlier: Predictor | None,
+        best: Inputs | None,
     ) -> tuple[Inputs, NDArray[np.float64]]:
         """Train a model, and let it choose among candidates.
+
+        Args:
+            problem: What counts.
+            labelled: What is learnt from.
+            values: Its numbers, (n, k + c).
+            candidates: What may be proposed.
+            running: What is being evaluated, by its notation.
+            best: What the last training found best, if this one goes on from it.
 
         Returns:
             The best candidates, with those that are running, and their plausible numbers,
@@ -420,8 +426,8 @@ class RLMSampler(SpaceSampler):
             return candidates, numbers
         n = len(labelled)
         model = self._new_model(problem, varied, n)
-        if earlier is not None:
-            model.go_on_from(earlier)
+        if best is not None and self.model is not None:
+            model.go_on_from(self.model, best)
         # Only a model that was trained to the end can be gone on from.
         self.model = model.fit(labelled, lessons[:, varied])
         numbers = np.tile(numbers, (1, _DRAWS, 1))
@@ -434,9 +440,9 @@ class RLMSampler(SpaceSampler):
         unknown = [i for i, name in enumerate(candidates.names) if name not in known]
         free = np.array(unknown, dtype=np.intp)
         rng = np.random.default_rng([self._seed, n])
-        best = free[self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]]
+        first = free[self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]]
         busy = [i for i, name in enumerate(candidates.names) if name in running]
-        rows = np.union1d(best, np.array(busy, np.intp))
+        rows = np.union1d(first, np.array(busy, np.intp))
         # These few are read again, for how their numbers depend on one another.
         numbers, candidates = numbers[rows], candidates[rows]
         samples = self.model.sample(candidates, _DRAWS, seed=n)

@@ -130,6 +130,7 @@ class DigitLosses:
         correlation: Of errors of the labels, (k, k), whose deviations are the widths: where
             numbers see one another, they are drawn with their errors. None: labels are as they
             are.
+        often: How many times each example is learnt in a pass, (n,); None: once.
     """
 
     NARROW = 0.3
@@ -144,9 +145,11 @@ class DigitLosses:
         widths: np.ndarray,
         config: TrainingConfig,
         correlation: np.ndarray | None = None,
+        often: np.ndarray | None = None,
     ) -> None:
         self.model = model
         self.examples = examples
+        self.rows = np.arange(len(examples)).repeat(1 if often is None else often)
         self.number = number
         self.scales = scales
         self.widths = widths
@@ -156,8 +159,8 @@ class DigitLosses:
         self.allowed = torch.from_numpy(number.grammar).to(self.device)
 
     def __call__(self, steps: int) -> Iterator[Tensor]:
-        size = step_size(len(self.examples), self.config)
-        order = draw_rows(len(self.examples), size, steps)
+        size = step_size(len(self.rows), self.config)
+        order = self.rows[draw_rows(len(self.rows), size, steps)]
         drawn = self.examples[order.flatten()]
         visible = torch.rand(len(drawn)) >= self.config.hidden
         widths = self.widths[order.flatten()]

@@ -115,6 +115,7 @@ class RLM:
         values: ArrayLike,
         *,
         pool: Pool | None = None,
+        often: np.ndarray | None = None,
         start: RLM | None = None,
         progress: bool = True,
         checkpoint: Path | None = None,
@@ -130,6 +131,8 @@ class RLM:
             texts: n texts.
             values: Labels, (n, k), NaN where one is missing.
             pool: Texts like those that will be predicted, the n labelled ones among them.
+            often: How many times the digits of each text of the pool are learnt in a pass, (m,)
+                integers, 0 for never; None: once.
             start: A model of the same kind, trained in this process with a pool, to go on from:
                 new labels are learnt in fewer steps, see ``training.again``.
             progress: Show a progress bar.
@@ -172,7 +175,9 @@ class RLM:
             labels = self._coordinates(values)
             simplified = [name in self.simplified for name in self.objectives]
             guessed = prior.guess(pool, rows, labels, simplified, self.training.typical)
-            lessons = self._fit_lessons(guessed, batch, rows, labels, start, progress, checkpoint)
+            lessons = self._fit_lessons(
+                guessed, batch, rows, labels, often, start, progress, checkpoint
+            )
             place = {text: row for row, text in enumerate(pool.texts)}
             self._lessons = place, lessons.expected, lessons.errors
         if checkpoint is not None:
@@ -204,6 +209,7 @@ class RLM:
         batch: Batch,
         rows: np.ndarray,
         labels: np.ndarray,
+        often: np.ndarray | None,
         start: RLM | None,
         progress: bool,
         checkpoint: Path | None,
@@ -235,6 +241,7 @@ class RLM:
                 lessons.errors,
                 training,
                 lessons.correlation,
+                often,
             )
             self._train(model, losses, training, None, bar, checkpoint)
         # Of a pool in some order, such as one space after the other, these are from everywhere.

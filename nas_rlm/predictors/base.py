@@ -113,8 +113,12 @@ class Predictor(ABC):
         mean = samples.mean(axis=1, keepdims=True)
         return mean + spread * (samples - mean)
 
-    def go_on_from(self, earlier: Predictor) -> bool:
+    def go_on_from(self, earlier: Predictor, promising: Inputs | None = None) -> bool:
         """Let the next `fit` go on from what another predictor learnt from some of the labels.
+
+        Args:
+            earlier: That predictor.
+            promising: What it found best, and what is to be known best, if anything is.
 
         Returns:
             Whether it will, in less time than from scratch; most predictors know no way to.

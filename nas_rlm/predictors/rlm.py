@@ -20,6 +20,8 @@ from surrogate.text import TextError
 
 TREND = ("parameters", "synflow", "jacov", "nwot")
 """The zero-cost scores that accuracy is expected to grow with, as their authors say."""
+OFTEN = 3
+"""Times that what has a label or is promising is learnt where others are learnt once."""
 
 
 class RLMPredictor(Predictor):
@@ -34,8 +36,8 @@ class RLMPredictor(Predictor):
         seed: Seeds every random choice.
         pool: Architectures without labels that training uses, fewer where their texts take long
             to write; 0 for none.
-        whole: The pool is all of the space, where its texts are written in seconds: what will be
-            asked for is known then.
+        whole: Where the texts of all of the space are written in seconds, something is learnt of
+            each of them, and ``pool`` of them, those with labels and promising ones are read.
         training: Fields of `surrogate.TrainingConfig` that differ from what is best for the
             number of labels.
         zero_cost: Let training see zero-cost scores of the pool; False: none; None: parameters
@@ -72,16 +74,18 @@ class RLMPredictor(Predictor):
         self.rlm = RLM(self.objectives, seed=seed, **self.options)
         self._pooled: Inputs | None = None
         self._made: Pool | None = None
+        self._promising: list[str] = []
         self._earlier: RLMPredictor | None = None
         self._expected: dict[str, NDArray[np.float64]] = {}
         self._counted: dict[str, NDArray[np.float64]] = {}
 
-    def go_on_from(self, earlier: Predictor) -> bool:
+    def go_on_from(self, earlier: Predictor, promising: Inputs | None = None) -> bool:
         if not isinstance(earlier, RLMPredictor) or earlier.objectives != self.objectives:
             return False
         if not self.pool or earlier._pooled is None:
             return False
         self._earlier, self._counted = earlier, earlier._counted
+        self._promising = [] if promising is None else promising.texts
         if earlier.warm_start is self.warm_start:
             self._expected = earlier._expected
         return True
@@ -107,6 +111,7 @@ class RLMPredictor(Predictor):
             inputs.texts,
             values,
             pool=pool,
+            often=self._often(pool, inputs.texts) if pool and self.whole else None,
             start=start,
             progress=progress,
             checkpoint=checkpoint,
@@ -152,6 +157,14 @@ class RLMPredictor(Predictor):
         hints, growing = self._hints(space, by_text)
         self._made = Pool(texts, hints, growing if self.trend else [], earlier)
         return self._made
+
+    def _often(self, pool: Pool, labelled: Sequence[str]) -> NDArray[np.intp]:
+        """How many times each text of a pool is learnt in a pass, (m,)."""
+        wanted = {*labelled, *self._promising}
+        often = np.array([OFTEN if text in wanted else 0 for text in pool.texts])
+        some = np.random.default_rng(self.seed).permutation(len(often))[: self.pool]
+        often[some] = np.maximum(often[some], 1)
+        return often
 
     def _hints(
         self, space: SearchSpace, by_text: Mapping[str, Architecture]

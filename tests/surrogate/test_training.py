@@ -6,6 +6,7 @@ from surrogate import NumberFormat
 from surrogate import training as training_module
 from surrogate.digits import DigitLosses, expectation, make_targets, ranking_loss
 from surrogate.model import RegressionLanguageModel
+from surrogate.numbers import NumberRangeError
 from surrogate.scale import Scale
 from surrogate.training import Examples, TrainingConfig, train
 
@@ -79,6 +80,21 @@ def run(tiny, values, checkpoint=None, steps=24, held_out=0, scales=None, **opti
 @pytest.fixture
 def values():
     return np.column_stack([np.linspace(5, 60, 7), np.linspace(1, 2, 7)])
+
+
+def test_examples_are_learnt_as_often_as_they_should(tiny, values):
+    model, batch, number = tiny
+    scales = [Scale.fit(values[:, k]) for k in range(2)]
+    values = values.copy()
+    values[0] = 1e9  # cannot be written
+    config, widths = TrainingConfig(batch_size=4), np.full((7, 2), 0.05)
+    often = np.array([0, 3, 1, 1, 1, 1, 1])
+    examples = Examples(batch, values)
+    losses = DigitLosses(model, examples, number, scales, widths, config, often=often)
+    assert np.bincount(losses.rows).tolist() == often.tolist()
+    assert all(torch.isfinite(loss) for loss in losses(8))
+    with pytest.raises(NumberRangeError):
+        list(DigitLosses(model, examples, number, scales, widths, config)(8))
 
 
 def test_an_interrupted_training_ends_where_an_unbroken_one_does(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.metrics import kendall_tau
 from nas_rlm.predictors import Inputs
-from nas_rlm.predictors.rlm import RLMPredictor
+from nas_rlm.predictors.rlm import OFTEN, RLMPredictor
 from search_spaces import from_builder
 from surrogate import RLM
 
@@ -79,7 +81,7 @@ def test_a_warm_start_needs_a_pool(cifar10: RLM) -> None:
         _new(warm_start=cifar10, pool=0)
 
 
-def test_a_whole_space_is_read_once() -> None:
+def test_a_whole_space_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     space = from_builder(
         lambda params: nn.Sequential(nn.Linear(4, params["width"]), nn.ReLU()),
         {"width": list(range(1, 31))},
@@ -93,8 +95,20 @@ def test_a_whole_space_is_read_once() -> None:
     assert first._made is not None
     assert first._made.texts == inputs.texts
     second = RLMPredictor(["width"], whole=True, **QUICK | {"pool": 4})  # type: ignore[arg-type]
-    assert second.go_on_from(first)
+    assert second.go_on_from(first, promising=inputs[np.array([2, 29])])
+    often = []
+    fit = RLM.fit
+
+    def fitting(rlm: RLM, *labelled: Any, **options: Any) -> RLM:
+        often.append(options["often"])
+        return fit(rlm, *labelled, **options)
+
+    monkeypatch.setattr(RLM, "fit", fitting)
     second.fit(inputs[some + 1], values[some + 1])
+    # Labelled and promising ones most often, others of the four as well, the rest never.
+    assert np.flatnonzero(often[0] == OFTEN).tolist() == sorted([*(some + 1), 2, 29])
+    assert 0 <= (often[0] == 1).sum() <= 4
+    assert often[0].sum() > OFTEN * 12
     assert second._made is first._made
     assert second._pooled is first._pooled
     few = RLMPredictor(["width"], **QUICK | {"pool": 4}).fit(inputs[some], values[some])  # type: ignore[arg-type]
