@@ -15,7 +15,7 @@ RANK_SHARE = 0.5
 
 
 class Scale:
-    """Maps values to about [0, 1]: half their rank among the training labels, half their size.
+    """Maps values to about [0, 1]: by default half their rank among the labels, half their size.
 
     Labels crowd near the best accuracy. In this coordinate a step is as wide where labels are
     dense as where they are rare, so that soft targets and ranking margins mean the same
