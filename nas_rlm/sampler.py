@@ -380,9 +380,10 @@ class RLMSampler(SpaceSampler):
         labelled, values = self._labels(problem, finished[:n])
         candidates = self._candidates(labelled, problem.losses(values), n)
         running = self._running(finished, taken)
-        # What the last training learnt is not learnt again, unless it was of another study.
-        goes_on = known is not None and known.trained_on == trained_on[: len(known.trained_on)]
-        best = known.candidates if known is not None and goes_on else None
+        best = None
+        if known is not None and known.trained_on == trained_on[: len(known.trained_on)]:
+            # What the last training learnt is not learnt again, unless it was of another study.
+            best = known.candidates
         candidates, numbers = self._predicted(problem, labelled, values, candidates, running, best)
         keys = [self._space.key(a) for a in candidates.architectures]
         self._plan = _Plan(problem.constraints, trained_on, candidates, keys, numbers)

@@ -12,6 +12,7 @@ from surrogate.numbers import NumberFormat
 BEYOND = 0.1
 """Mass that a model leaves on branches far from all labels must not spoil expectations."""
 RANK_SHARE = 0.5
+"""Of the coordinate; the rest is size."""
 
 
 class Scale:

@@ -35,6 +35,9 @@ def test_chosen_architectures_teach_a_new_device(benchmark, known):
     assert len({SPACE.format(architecture) for architecture in chosen}) == 10
     latencies = [benchmark.evaluate(architecture)[3] for architecture in chosen]
     model = adapt(SPACE, known, "gpu_latency_ms", chosen, latencies, **QUICK)
+    scale = model.rlm._scales[0]
+    slopes = np.diff(scale.coordinates[1:-1]) / np.diff(scale.knots[1:-1])
+    assert np.allclose(slopes, 1 / np.ptp(latencies)), "ten ranks are noise"
     rest = np.random.default_rng(1).permutation(len(benchmark.architectures))[:300]
     texts = [SPACE.onnx_text(benchmark.architectures[row]) for row in rest]
     assert spearman_rho(model.rlm.predict(texts)[:, 0], benchmark.values[rest, 3]) > 0.8

@@ -19,6 +19,7 @@ from torch import nn
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.predictors import get_predictor
 from nas_rlm.predictors.classical import RidgePredictor
+from nas_rlm.predictors.rlm import RLMPredictor
 from nas_rlm.sampler import RLMSampler, _ordered_as, rlm_surrogate
 from search_spaces import from_builder, get_space
 from search_spaces.base import SearchSpace
@@ -110,11 +111,19 @@ def test_another_sampler_goes_on_as_the_first_would_have(benchmark):
     assert proposals(parts) == proposals(whole)
 
 
-def test_training_goes_on_within_a_study(benchmark):
+def test_training_goes_on_within_a_study(benchmark, monkeypatch):
     def surrogate(names, seed):
         training = {"passes": 2, "steps": 20, "again": 0.75}
         return rlm_surrogate(names, seed, pool=64, training=training)
 
+    promising = []
+    go_on_from = RLMPredictor.go_on_from
+
+    def going_on(predictor, earlier, best=None):
+        promising.append(len(best))
+        return go_on_from(predictor, earlier, best)
+
+    monkeypatch.setattr(RLMPredictor, "go_on_from", going_on)
     sampler, steps = new_sampler(surrogate=surrogate), []
     for _ in range(2):
         study = optuna.create_study(directions=benchmark.directions, sampler=sampler)
@@ -123,6 +132,7 @@ def test_training_goes_on_within_a_study(benchmark):
             steps.append(sampler.model.rlm.history[0][-1]["step"])
     # The second study is another one, of which nothing is known.
     assert steps == [20, 6, 20, 6]
+    assert promising == [100, 100], "what each study's first training found best"
 
 
 def test_an_interrupted_training_is_made_again(benchmark, monkeypatch):
