@@ -34,6 +34,8 @@ _PARENTS = 50
 _DRAWS = 32
 """Plausible outcomes of each candidate, for the expected improvement."""
 _MOST_CLASHES = 20
+_READ = 2048
+"""Candidates that are read, those which are best by what is quickly known of them."""
 _FINALISTS = 300
 """Candidates whose numbers are sampled jointly, which takes longer than one by one."""
 
@@ -420,32 +422,34 @@ class RLMSampler(SpaceSampler):
             (n, draws, k + c).
         """
         lessons = problem.of_interest(values)
-        numbers = np.tile(_mean(lessons), (len(candidates), 1, 1))
         # What is constant teaches nothing and cannot be written as a distribution.
         varied = [k for k, column in enumerate(lessons.T) if _varies(column)]
         if not varied:
-            return candidates, numbers
+            return candidates, np.tile(_mean(lessons), (len(candidates), 1, 1))
         n = len(labelled)
         model = self._new_model(problem, varied, n)
         if best is not None and self.model is not None:
             model.go_on_from(self.model, best)
         # Only a model that was trained to the end can be gone on from.
         self.model = model.fit(labelled, lessons[:, varied])
-        numbers = np.tile(numbers, (1, _DRAWS, 1))
-        numbers[..., varied] = self.model.draw(
-            candidates, _DRAWS, spread=self._exploration, seed=n
-        )
         # Only what was trained on decides which are best: a sampler that takes over must find the
         # same.
         known = set(labelled.names)
         unknown = [i for i, name in enumerate(candidates.names) if name not in known]
-        free = np.array(unknown, dtype=np.intp)
+        candidates = candidates[np.array(unknown, dtype=np.intp)]
         rng = np.random.default_rng([self._seed, n])
-        first = free[self._best_first(problem, values, numbers[free], rng)[:_FINALISTS]]
-        busy = [i for i, name in enumerate(candidates.names) if name in running]
-        rows = np.union1d(first, np.array(busy, np.intp))
+        for most, quickly in ((_READ, True), (_FINALISTS, False)):
+            if quickly and len(candidates) <= most:
+                continue
+            numbers = np.tile(_mean(lessons), (len(candidates), _DRAWS, 1))
+            numbers[..., varied] = self.model.draw(
+                candidates, _DRAWS, spread=self._exploration, seed=n, quickly=quickly
+            )
+            first = self._best_first(problem, values, numbers, rng)[:most]
+            busy = [i for i, name in enumerate(candidates.names) if name in running]
+            rows = np.union1d(first, np.array(busy, np.intp))
+            numbers, candidates = numbers[rows], candidates[rows]
         # These few are read again, for how their numbers depend on one another.
-        numbers, candidates = numbers[rows], candidates[rows]
         samples = self.model.sample(candidates, _DRAWS, seed=n)
         numbers[..., varied] = _ordered_as(samples, numbers[..., varied])
         return candidates, numbers

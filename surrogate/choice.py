@@ -43,7 +43,7 @@ def most_telling(
     few = np.random.default_rng(seed).permutation(others)[: max(count, MOST_CANDIDATES)]
     candidates = np.concatenate([np.asarray(labelled, dtype=np.intp), few])
     features = pool.features
-    x = torch.cat([features.earlier, features.used, features.counts], 1)
+    x = torch.cat([features.earlier, features.used, features.counts], 1).double()
     some = x[candidates]
     covariance = some @ x.T / x.shape[1]
     covariance += SMOOTH * torch.exp(-0.5 * torch.cdist(some, x) ** 2 / x.shape[1])

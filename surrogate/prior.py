@@ -96,7 +96,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Features:
-    """What the process sees of m texts, each (m, columns), standardised.
+    """What the process sees of m texts, each (m, columns) float32, standardised.
 
     Attributes:
         hints: Normal scores of the cheap numbers.
@@ -110,7 +110,7 @@ class Features:
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
         earlier: Normal scores of what other models expect.
-        trend: Standardised mean of the hints that numbers grow with, (m,).
+        trend: Standardised mean of the hints that numbers grow with, (m,) float64.
     """
 
     hints: Tensor
@@ -196,7 +196,7 @@ class GaussianProcess:
         parameters = [self.amplitude, self.length, self.noise, self.slope]
         optimizer = torch.optim.Adam(parameters, 0.1)
         some = self.rows[:MOST_FITTED]
-        products = list(self._products(some, some))
+        products = [product.double() for product in self._products(some, some)]
         for _ in range(FIT_STEPS):
             kernel = self._kernel(products) + self._noise(len(some))
             factor = torch.linalg.cholesky(kernel)
@@ -214,7 +214,7 @@ class GaussianProcess:
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            products = list(self._products(self.rows, self.rows))
+            products = [product.double() for product in self._products(self.rows, self.rows)]
             self._factor = torch.linalg.cholesky(
                 self._kernel(products) + self._noise(len(self.rows))
             )
@@ -226,8 +226,9 @@ class GaussianProcess:
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Means of all m texts, and standard deviations of their labels, (m,) each."""
         means, deviations = [], []
-        for chunk in torch.arange(len(self.trend)).split(_CHUNK):
-            kernel = self._kernel(self._products(chunk, self.rows))
+        for start in range(0, len(self.trend), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            kernel = self._kernel(self._products(chunk, self.rows)).double()
             means.append(kernel @ self._solved[:, 0] + self.slope * self.trend[chunk])
             known = torch.linalg.solve_triangular(self._factor, kernel.T, upper=False)
             variance = self._variance(chunk) + self.noise.exp() - (known**2).sum(0)
@@ -245,19 +246,19 @@ class GaussianProcess:
         residuals = (self._solved[:, 0] / precision).numpy() * self.deviation
         return residuals, precision.rsqrt().numpy() * self.deviation
 
-    def _variance(self, rows: Tensor) -> Tensor:
+    def _variance(self, rows: slice) -> Tensor:
         """What is expected of some texts before any label, (rows,)."""
         squares = [
             square[rows] / group.shape[1]
             for square, group in zip(self._squares, self.groups, strict=True)
         ]
         linear, smooth = self.amplitude.exp().view(-1, 2).T
-        return torch.stack(squares, 1) @ linear + smooth.sum()
+        return torch.stack(squares, 1).double() @ linear + smooth.sum()
 
     def _noise(self, n: int) -> Tensor:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
 
-    def _products(self, a: Tensor, b: Tensor) -> Iterator[Tensor]:
+    def _products(self, a: Tensor | slice, b: Tensor) -> Iterator[Tensor]:
         """For each group its mean product and its mean squared distance."""
         for group, square in zip(self.groups, self._squares, strict=True):
             product = group[a] @ group[b].T
@@ -453,11 +454,11 @@ def _normal_scores(numbers: np.ndarray) -> np.ndarray:
 
 
 def _standardised(columns: np.ndarray, rare: float = 0.0) -> Tensor:
-    """Columns that differ between texts, with mean 0 and standard deviation 1.
+    """Columns that differ between texts, with mean 0 and standard deviation 1, float32.
 
     Those that differ in few have less of a deviation, since they are not divided by less than
     ``rare``.
     """
     columns = columns.astype(np.float64)
     columns = columns[:, np.ptp(columns, axis=0) > 0]
-    return torch.from_numpy((columns - columns.mean(0)) / columns.std(0).clip(min=rare))
+    return torch.from_numpy((columns - columns.mean(0)) / columns.std(0).clip(min=rare)).float()

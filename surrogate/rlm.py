@@ -34,6 +34,8 @@ from surrogate.training import Examples, TrainingConfig, train
 CHECKPOINT_VERSION = 5
 CALIBRATED = 256
 """Texts that the spread of digits is set by."""
+_CALIBRATING = 8
+"""Samples of each of them that the spread of samples is set by."""
 TAILS = 4
 """Degrees of freedom of Student's t distribution, which draws follow: where labels come from a
 search, one error in thirty is beyond three standard deviations, not one in four hundred."""
@@ -103,7 +105,7 @@ class RLM:
         self._models: list[RegressionLanguageModel] = []
         self._taught: Earlier | None = None
         self._lessons: tuple[dict[str, int], np.ndarray, np.ndarray] | None = None
-        self._read: tuple[list[str], Batch] | None = None
+        self._read: tuple[dict[str, int], Batch] | None = None
         # What standard deviations of digits, and those of samples, which lack what is unlikely,
         # must be multiplied by to be those of the errors.
         self._spread = np.ones(len(self.objectives))
@@ -265,7 +267,7 @@ class RLM:
             np.nanmean(errors, axis=0) ** 2 + np.nanmean((mean - expected) ** 2, axis=0)
         )
         self._spread = errors / np.nanmean(_deviation(mean, moments[..., 1]), axis=0)
-        drawn = self._drawn(batch, CALIBRATED // 8, list(range(len(errors))), self.seed)
+        drawn = self._drawn(batch, _CALIBRATING, list(range(len(errors))), self.seed)
         off = np.abs(self._coordinates(drawn) - mean[:, None])
         self._sample_spread = errors * ndtri(0.9) / np.nanquantile(off, 0.8, axis=(0, 1))
 
@@ -361,6 +363,7 @@ class RLM:
         *,
         spread: float = 1.0,
         seed: int = 0,
+        quickly: bool = False,
         batch_size: int = 1024,
     ) -> np.ndarray:
         """Plausible numbers without decoding any: far cheaper than `sample`, but not joint.
@@ -377,20 +380,23 @@ class RLM:
             draws: Draws from each member.
             spread: Factor on the standard deviations.
             seed: Of the noise.
+            quickly: Expectations are those of the lessons alone where these are known, so that
+                only other texts are read.
             batch_size: Texts decoded at once.
 
         Returns:
             Numbers, (n, members draws, k).
         """
-        moments = self._moments(self._programs(texts), batch_size)
-        mean = moments[..., 0]
-        deviation = self._spread * _deviation(mean, moments[..., 1])
-        if self._lessons is not None:
-            place, expected, errors = self._lessons
-            rows = np.array([place.get(text, -1) for text in texts])
-            taught = (rows >= 0)[:, None] & ~np.isnan(expected[rows])
-            mean = np.where(taught, (mean + expected[rows]) / 2, mean)
-            deviation = np.where(taught, errors[rows], deviation)
+        self._fitted()
+        lessons, errors = self._learnt_of(texts)
+        unknown = np.isnan(lessons)
+        read = np.flatnonzero(unknown.any(1) | (not quickly))
+        moments = self._moments(self._programs([texts[row] for row in read.tolist()]), batch_size)
+        digits = moments[..., 0]
+        mean, deviation = (np.tile(a, (len(self._models), 1, 1)) for a in (lessons, errors))
+        mean[:, read] = np.where(unknown[read], digits, (digits + lessons[read]) / 2)
+        doubt = self._spread * _deviation(digits, moments[..., 1])
+        deviation[:, read] = np.where(unknown[read], doubt, errors[read])
         rng = np.random.default_rng(seed)
         normal = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
         # As wide as the normal distribution where four of five draws are.
@@ -598,21 +604,31 @@ class RLM:
         """What models must share for training to go on from one to the other."""
         return self.objectives, self.members, self._config()
 
+    def _learnt_of(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Lessons for n texts and their errors, (n, k) each, NaN where there were none."""
+        known = np.full((2, len(texts), len(self.objectives)), np.nan)
+        if self._lessons is not None:
+            place, expected, errors = self._lessons
+            rows = np.array([place.get(text, -1) for text in texts])
+            known[:, rows >= 0] = np.stack([expected, errors])[:, rows[rows >= 0]]
+        return known[0], known[1]
+
     def _programs(self, texts: Sequence[str]) -> Batch:
         self._fitted()
         return self._reading(texts)
 
     def _reading(self, texts: Sequence[str]) -> Batch:
         assert self._tokenizer is not None
-        texts = list(texts)
-        if self._read is not None and self._read[0] == texts:
-            return self._read[1]
-        programs = self._tokenizer.programs(texts)
-        read = texts, Batch.of(self._tokenizer, programs, self.device)
+        place, batch = self._read or ({}, None)
+        rows = [place.get(text) for text in texts]
+        if batch is not None and None not in rows:
+            whole = rows == list(range(len(batch)))
+            return batch if whole else batch[torch.tensor(rows, dtype=torch.long)]
+        batch = Batch.of(self._tokenizer, self._tokenizer.programs(texts), self.device)
         # Many texts are often asked for again: by a search, those of the whole space.
-        if self._read is None or len(texts) >= len(self._read[0]):
-            self._read = read
-        return read[1]
+        if len(texts) >= len(place):
+            self._read = {text: row for row, text in enumerate(texts)}, batch
+        return batch
 
     def _indices(self, objectives: Sequence[str] | None) -> list[int]:
         """Places of some objectives, or of all of them."""

@@ -96,7 +96,13 @@ class Predictor(ABC):
         """Plausible numbers, (n, samples, k): their spread is what the predictor does not know."""
 
     def draw(
-        self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
+        self,
+        inputs: Inputs,
+        draws: int,
+        *,
+        spread: float = 1.0,
+        seed: int = 0,
+        quickly: bool = False,
     ) -> NDArray[np.float64]:
         """Plausible numbers for a comparison of many inputs, (n, draws, k).
 
@@ -108,6 +114,8 @@ class Predictor(ABC):
             draws: Of each.
             spread: Factor on how far they are from what is expected.
             seed: Of the noise.
+            quickly: Rather soon than well, for a first choice among thousands; most predictors
+                know no quicker way.
         """
         samples = self.sample(inputs, draws, seed=seed)
         mean = samples.mean(axis=1, keepdims=True)

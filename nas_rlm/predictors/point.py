@@ -80,7 +80,13 @@ class PointPredictor(Predictor):
         return self._shifted(inputs, residuals[drawn])
 
     def draw(
-        self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
+        self,
+        inputs: Inputs,
+        draws: int,
+        *,
+        spread: float = 1.0,
+        seed: int = 0,
+        quickly: bool = False,
     ) -> NDArray[np.float64]:
         residuals = self._residuals()
         order = np.random.default_rng(seed).permutation(len(residuals))

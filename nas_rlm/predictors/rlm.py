@@ -126,9 +126,15 @@ class RLMPredictor(Predictor):
         return self.rlm.sample(inputs.texts, samples, seed=seed)
 
     def draw(
-        self, inputs: Inputs, draws: int, *, spread: float = 1.0, seed: int = 0
+        self,
+        inputs: Inputs,
+        draws: int,
+        *,
+        spread: float = 1.0,
+        seed: int = 0,
+        quickly: bool = False,
     ) -> NDArray[np.float64]:
-        return self.rlm.draw(inputs.texts, draws, spread=spread, seed=seed)
+        return self.rlm.draw(inputs.texts, draws, spread=spread, seed=seed, quickly=quickly)
 
     def _costs_only(self) -> bool:
         return "latency" in self.objectives[0].lower()

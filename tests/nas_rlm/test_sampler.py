@@ -135,6 +135,31 @@ def test_training_goes_on_within_a_study(benchmark, monkeypatch):
     assert promising == [100, 100], "what each study's first training found best"
 
 
+def test_only_the_best_of_what_is_quickly_known_are_read(benchmark, monkeypatch):
+    drawn, read = [], []
+    draw, programs = RLMPredictor.draw, RLM._programs
+
+    def drawing(predictor, inputs, draws, **options):
+        numbers = draw(predictor, inputs, draws, **options)
+        drawn.append((len(inputs), options["quickly"], len(read[-1])))
+        return numbers
+
+    def reading(rlm, texts):
+        read.append(texts)
+        return programs(rlm, texts)
+
+    monkeypatch.setattr("nas_rlm.sampler._READ", 30)
+    monkeypatch.setattr("nas_rlm.sampler._FINALISTS", 10)
+    monkeypatch.setattr(RLMPredictor, "draw", drawing)
+    monkeypatch.setattr(RLM, "_programs", reading)
+    study = optuna.create_study(directions=benchmark.directions, sampler=new_sampler())
+    study.optimize(objective_of(benchmark), n_trials=7)
+    (candidates, *first), second = drawn
+    assert 90 < candidates <= 100
+    assert (first, second) == ([True, 0], (30, False, 30))
+    assert len(read[-1]) == 10, "sampled"
+
+
 def test_an_interrupted_training_is_made_again(benchmark, monkeypatch):
     sampler = new_sampler()
     study = optuna.create_study(directions=benchmark.directions, sampler=sampler)

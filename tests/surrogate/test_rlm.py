@@ -96,6 +96,9 @@ def test_draws_lean_on_what_was_to_be_learnt(labelled):
     assert np.abs(digits[:40] - lessons).max() > 0.1
     np.testing.assert_allclose(middle[:40], (digits[:40] + lessons) / 2, atol=0.02)
     np.testing.assert_allclose(middle[40:], digits[40:], atol=0.02)
+    quick = rlm._coordinates(np.median(rlm.draw(texts, 256, quickly=True), 1))
+    np.testing.assert_allclose(quick[:40], lessons, atol=0.02)
+    np.testing.assert_allclose(quick[40:], digits[40:], atol=0.02)
 
 
 def test_the_same_seed_gives_the_same_model(labelled):
@@ -145,8 +148,12 @@ def test_texts_asked_for_again_are_not_read_again(fitted, labelled, monkeypatch)
     np.testing.assert_array_equal(fitted.predict(tuple(texts)), predicted)
     assert not read
     texts[0], texts[1] = texts[1], texts[0]
-    np.testing.assert_allclose(fitted.predict(texts)[0], predicted[1], rtol=1e-6)
-    assert read == [texts]
+    np.testing.assert_allclose(fitted.predict(texts)[:2], predicted[[1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(fitted.predict(texts[3:5]), predicted[3:5], rtol=1e-6)
+    assert not read
+    other = texts[0].replace("Relu", "Elu")
+    fitted.predict([other])
+    assert read == [[other]]
 
 
 def test_a_saved_model_predicts_the_same(fitted, labelled, tmp_path):
