@@ -43,26 +43,22 @@ def _rlm(
     budget: int,
     seed: int,
     *,
-    n_startup_trials: int = 6,
-    retrain_every: int = 3,
     members: int | None = None,
     training_steps: int | None = None,
     warm_start: RLM | None = None,
-    on_training: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> BaseSampler:
     # Imported here: the baselines must not pay for torch.
     from nas_rlm.sampler import RLMSampler, rlm_surrogate
 
-    options = rlm_options(members, training_steps, warm_start)
+    surrogate = rlm_options(members, training_steps, warm_start)
     return RLMSampler(
         benchmark.space,
         [objective.name for objective in benchmark.objectives],
         reference_point=benchmark.loss_range[:, 1].tolist(),
-        n_startup_trials=n_startup_trials,
-        retrain_every=retrain_every,
-        surrogate=partial(rlm_surrogate, **options) if options else None,
+        surrogate=partial(rlm_surrogate, **surrogate) if surrogate else None,
         seed=seed,
-        on_training=on_training,
+        **options,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nas_rlm import RLMSampler
 
 ROOT = Path(__file__).parents[1] / "registry" / "package"
 PACKAGES = [path.parent for path in sorted(ROOT.glob("*/*/__init__.py"))]
@@ -27,6 +30,17 @@ def test_it_has_the_registrys_shape(package: Path) -> None:
     assert keys == ["author", "title", "description", "tags", "optuna_versions", "license"]
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert headings == ["Abstract", "APIs", "Installation", "Example", "Others"]
+
+
+def test_the_samplers_arguments_are_those_it_has() -> None:
+    text = (ROOT / "samplers" / "nas_rlm" / "README.md").read_text()
+    (written,) = re.findall(r"class `RLMSampler\((.*)\)`", text)
+    has = []
+    for name, parameter in inspect.signature(RLMSampler).parameters.items():
+        default = parameter.default
+        shown = getattr(default, "__name__", default)
+        has.append(name if default is parameter.empty else f"{name}={shown}")
+    assert [argument for argument in written.split(", ") if argument != "*"] == has
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
