@@ -557,23 +557,22 @@ class Program:
         )
 
     def stop(self, cells: int, number: signal.Signals, *, all_processes: bool) -> tuple[int, str]:
-        """End it when so many more cells are measured; its status and what it said."""
+        """End it when so many more cells are measured; its status and what it said.
+
+        One at least: processes that are starting are easily disturbed.
+        """
         before = self.measured()
         process = self.start("slow")
         while self.measured() < before + cells and process.poll() is None:
             time.sleep(0.05)
-        if before < 0:
-            time.sleep(2)  # the processes are starting, and are easily disturbed
         (os.killpg if all_processes else os.kill)(process.pid, number)
         # Its processes write to the same place: this waits for the last of them.
         _, said = process.communicate(timeout=180)
         return process.returncode, said
 
     def measured(self) -> int:
-        """Cells with a record; -1 if it has not come to measuring any."""
+        """Cells with a record."""
         file = self.out / "cells.jsonl"
-        if not (self.out / "comparison.json").exists():
-            return -1
         return file.read_text().count("\n") if file.exists() else 0
 
 
