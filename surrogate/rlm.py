@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,8 @@ class RLM:
         self._read = start._read if start and start._tokenizer is self._tokenizer else None
         self._spread = np.ones(len(self.objectives))
         self._sample_spread = np.ones(len(self.objectives))
-        rows = _rows(texts, read)
+        place = {text: row for row, text in enumerate(read)}
+        rows = _rows(texts, place)
         if pool is not None and pool.asked is not None:
             _check_asked(pool.asked, rows, values, self.objectives)
         batch = self._reading(read)
@@ -180,7 +181,6 @@ class RLM:
             lessons = self._fit_lessons(
                 guessed, batch, rows, labels, often, start, progress, checkpoint
             )
-            place = {text: row for row, text in enumerate(pool.texts)}
             self._lessons = place, lessons.expected, lessons.errors
         if checkpoint is not None:
             shutil.rmtree(checkpoint)
@@ -682,9 +682,8 @@ def _deviation(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(square - mean**2, 0))
 
 
-def _rows(texts: Sequence[str], pool: Sequence[str]) -> np.ndarray:
-    """Where texts are in a pool, (n,)."""
-    place = {text: row for row, text in enumerate(pool)}
+def _rows(texts: Sequence[str], place: Mapping[str, int]) -> np.ndarray:
+    """Where texts are in a pool, (n,), of which it is known where each is."""
     if missing := [i for i, text in enumerate(texts) if text not in place]:
         raise ValueError(f"text {missing[0]} is not in the pool; the pool must hold every text")
     return np.array([place[text] for text in texts])
