@@ -28,7 +28,7 @@ from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, mean_interval
 from nas_rlm.metrics import kendall_tau, spearman_rho
 from nas_rlm.predictors import Inputs
-from nas_rlm.predictors.gnn_encoders import LinearFlow
+from nas_rlm.predictors.gnn_encoders import LinearPassing
 from nas_rlm.predictors.rlm import RLMPredictor, sample_space
 from search_spaces import get_space
 from surrogate import RLM, prior
@@ -274,7 +274,7 @@ INGREDIENTS: dict[str, Make] = {
     "one scorer instead of three": _rlm(members=1),
     "scorers of accuracy do not rank": _trained(rank=False),
     "accuracy reads dead statements too": _rlm(simplified=()),
-    "the flow is linear, as in GATES": _altered(Flow, "step", LinearFlow.step),
+    "the flow is linear, as in GATES": _altered(Flow, "passing", LinearPassing),
     "digits are not ranked": _trained(ranking=0.0),
     "numbers never see one another": _trained(hidden=1.0),
     "numbers always see one another": _trained(hidden=0.0),

@@ -8,7 +8,8 @@ statements in their order, which is topological, and the output. There are two v
   between the operations that remain, and what does not reach the output is dropped, so that equal
   functions are equal graphs up to the order of their nodes.
 
-The graphs are so small that dense batches are several times faster than edge lists.
+Graphs are kept as dense batches, which are easily put together; where information flows along
+their edges node after node, `Wiring` lists those.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from surrogate.text import Programs
@@ -68,6 +70,78 @@ class Graphs:
             if any(read[node][starts[-1] : node]):
                 starts.append(node)
         return np.diff([*starts, len(read)]).tolist()
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """Edges that enter some rows of a table of states, those of each row together.
+
+    Attributes:
+        source: Row that an edge comes from, (edges,) int64.
+        weight: How often it counts, (edges,) float32.
+        start: Where the edges of each row begin, (rows,) int64.
+    """
+
+    source: Tensor
+    weight: Tensor
+    start: Tensor
+
+    def sums(self, states: Tensor) -> Tensor:
+        """Weighted sums of states (all rows, width) over what enters each row, (rows, width)."""
+        return F.embedding_bag(
+            self.source, states, self.start, mode="sum", per_sample_weights=self.weight
+        )
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The edges of n graphs of m nodes, turn by turn, for tables of states (m n, width).
+
+    Node i of graph k is row ``i n + k``, so that the rows of a turn follow one another.
+
+    Attributes:
+        sizes: Rows of each turn.
+        order: How turns follow one another.
+        reads: For each turn, the edges from what it reads.
+        read_by: For each turn, the edges from what reads it, against their direction.
+    """
+
+    sizes: list[int]
+    order: range
+    reads: list[Arriving]
+    read_by: list[Arriving]
+
+    @classmethod
+    def of(cls, graphs: Graphs) -> Wiring:
+        """List the edges."""
+        n = len(graphs)
+        sizes = [n * turn for turn in graphs.turns()]
+        target, graph, source = graphs.reads.transpose(0, 1).nonzero(as_tuple=True)
+        weight = graphs.reads[graph, target, source]
+        target, source = target * n + graph, source * n + graph
+        by_source = source.argsort(stable=True)
+        return cls(
+            sizes,
+            range(len(sizes)),
+            _arriving(target, source, weight, sizes),
+            _arriving(source[by_source], target[by_source], weight[by_source], sizes),
+        )
+
+    def reverse(self) -> Wiring:
+        """The same from the last turn to the first, against the edges' direction."""
+        return Wiring(self.sizes, self.order[::-1], self.read_by, self.reads)
+
+
+def _arriving(target: Tensor, source: Tensor, weight: Tensor, sizes: list[int]) -> list[Arriving]:
+    """Edges sorted by their target, in turns of so many targets."""
+    counts = torch.bincount(target, minlength=sum(sizes))
+    starts = (counts.cumsum(0) - counts).split(sizes)
+    ends = [int(start[0]) for start in starts[1:]] + [len(source)]
+    turns, begin = [], 0
+    for start, end in zip(starts, ends, strict=True):
+        turns.append(Arriving(source[begin:end], weight[begin:end], start - begin))
+        begin = end
+    return turns
 
 
 def views(programs: Programs, codes: np.ndarray) -> tuple[Graphs, Graphs]:

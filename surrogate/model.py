@@ -15,16 +15,15 @@ A pre-norm encoder-decoder transformer with these departures from the textbook:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surrogate.graphs import FIRST, INPUT, OUTPUT, Graphs, views
+from surrogate.graphs import FIRST, INPUT, OUTPUT, Graphs, Wiring, views
 from surrogate.text import Programs, Tokenizer
 
 TYPICAL_NODES = 8
@@ -95,46 +94,118 @@ class Batch:
         return len(self.program)
 
 
-class Flow(nn.Module):
-    """Information flows along the edges; what a node does lets it pass, and is added to it.
+class Passing(Protocol):
+    """How some nodes pass on what arrives, r of them at a time."""
 
-    What arrives is passed on beside its transform, so that some of it is left after a long way.
+    @staticmethod
+    def on(arriving: Tensor, gate: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What is added to their states, (r, width), and what `back` needs of it.
+
+        Args:
+            arriving: Sums of the states that are read, (r, width).
+            gate: How much passes, (r, width).
+            weight: Of the transform, (width, width).
+        """
+
+    @staticmethod
+    def back(
+        gradient: Tensor, gate: Tensor, weight: Tensor, kept: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """From the gradient of the states those of what arrives and of the gate.
+
+        Then that of what the transform gave, and what it was given: together the weight's.
+        """
+
+
+class GatedPassing(Passing):
+    """What passes the gate, and beside it its transform: of the former some is left at the end."""
+
+    @staticmethod
+    def on(arriving: Tensor, gate: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        passed = gate * arriving
+        made = F.linear(passed, weight).relu_()
+        return passed + made, (arriving, passed, made)
+
+    @staticmethod
+    def back(
+        gradient: Tensor, gate: Tensor, weight: Tensor, kept: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        arriving, passed, made = kept
+        of_made = gradient * (made > 0)
+        of_passed = torch.addmm(gradient, of_made, weight)
+        return of_passed * gate, of_passed * arriving, of_made, passed
+
+
+class _Flowing(torch.autograd.Function):
+    """States made turn by turn, from what is there and gates, all (rows, width).
+
+    Automatic differentiation would make a gradient of all states before it for each turn: for
+    long chains that takes several times as long.
     """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        source: Tensor,
+        gate: Tensor,
+        weight: Tensor,
+        wiring: Wiring,
+        passing: type[Passing],
+    ) -> Tensor:
+        states = source.clone(memory_format=torch.contiguous_format)
+        turns, gates = states.split(wiring.sizes), gate.split(wiring.sizes)
+        ctx.kept = {}
+        for i in wiring.order[1:]:
+            added, ctx.kept[i] = passing.on(wiring.reads[i].sums(states), gates[i], weight)
+            turns[i].add_(added)
+        ctx.save_for_backward(gate, weight)
+        ctx.wiring, ctx.passing = wiring, passing
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gate, weight = ctx.saved_tensors
+        sizes, order, read_by = ctx.wiring.sizes, ctx.wiring.order, ctx.wiring.read_by
+        of_states = gradient.clone(memory_format=torch.contiguous_format)
+        of_arrived, of_gate = torch.zeros_like(of_states), torch.zeros_like(of_states)
+        of_made, given = [torch.zeros_like(weight[:1])], [torch.zeros_like(weight[:1])]
+        tensors = of_states, of_arrived, of_gate, gate
+        turns = list(zip(*(tensor.split(sizes) for tensor in tensors), strict=True))
+        for i in order[:0:-1]:
+            state, arriving, opened, gate = turns[i]
+            state += read_by[i].sums(of_arrived)
+            of_turn = ctx.passing.back(state, gate, weight, ctx.kept[i])
+            for known, new in zip((arriving, opened), of_turn[:2], strict=True):
+                known.copy_(new)
+            of_made.append(of_turn[2])
+            given.append(of_turn[3])
+        turns[order[0]][0].add_(read_by[order[0]].sums(of_arrived))
+        return of_states, of_gate, torch.cat(of_made).t() @ torch.cat(given), None, None
+
+
+class Flow(nn.Module):
+    """Information flows along the edges; what a node does lets it pass, and is added to it."""
+
+    passing: type[Passing] = GatedPassing
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.transform = nn.Linear(width, width, bias=False)
         self.gate = nn.Linear(width, width)
 
-    def forward(
-        self, x: Tensor, edges: Tensor, source: Tensor, turns: Sequence[int], back: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, wiring: Wiring, source: Tensor) -> Tensor:
         """States of all nodes, (n, m, width).
 
         Args:
             x: What each node does, (n, m, width).
-            edges: How often each node reads each earlier one, (n, m, m).
+            wiring: Who reads whom.
             source: What is there from the start, (n, m, width).
-            turns: How many nodes are computed at a time, see `Graphs.turns`.
-            back: Flow from the last node to the first.
         """
-        # One turn after the other: all nodes at once would take as many times the work.
-        gates = torch.sigmoid(self.gate(x)).split(turns, 1)
-        sources = source.split(turns, 1)
-        reads = (edges.transpose(1, 2) if back else edges).split(turns, 1)
-        order = range(len(turns))
-        first, *others = reversed(order) if back else order
-        states = sources[first]
-        for i in others:
-            near = reads[i][..., -states.shape[1] :] if back else reads[i][..., : states.shape[1]]
-            turn = self.step(sources[i], gates[i], near @ states)
-            states = torch.cat([turn, states] if back else [states, turn], 1)
-        return states
-
-    def step(self, source: Tensor, gate: Tensor, arriving: Tensor) -> Tensor:
-        """States of some nodes from what arrives there, all (n, nodes, width)."""
-        passed = gate * arriving
-        return source + passed + F.relu(self.transform(passed))
+        n, m, _ = x.shape
+        start = source.transpose(0, 1).flatten(0, 1)
+        gate = torch.sigmoid(self.gate(x)).transpose(0, 1).flatten(0, 1)
+        states = _Flowing.apply(start, gate, self.transform.weight, wiring, self.passing)
+        return states.unflatten(0, (m, n)).transpose(0, 1)
 
 
 class Attention(nn.Module):
@@ -203,13 +274,13 @@ class Encoder(nn.Module):
         operator = torch.cat([self.special.weight, signature])[graphs.operator]
         there = graphs.there[..., None]
         x = (operator + self.status(graphs.status)) * there
-        turns = graphs.turns()
+        wiring = Wiring.of(graphs)
         output = (graphs.operator == OUTPUT)[..., None]
         start = (graphs.operator == INPUT)[..., None] * self.start
-        states = self.first(x, graphs.reads, start, turns)
-        back = self.back(x, graphs.reads, output * self.end, turns, back=True)
+        states = self.first(x, wiring, start)
+        back = self.back(x, wiring.reverse(), output * self.end)
         refined = x + self.refine(torch.cat([x, states, back], -1))
-        states = self.second(refined, graphs.reads, start, turns)
+        states = self.second(refined, wiring, start)
         result = self.result((states * output).sum(1, keepdim=True))
         summary = x.sum(1, keepdim=True) / TYPICAL_NODES
         local = F.relu(self.merge(torch.cat([x, states], -1)))

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import DenseGATConv, DenseGCNConv
 
-from surrogate.graphs import INPUT, OUTPUT, Graphs
-from surrogate.model import Flow
+from surrogate.graphs import INPUT, OUTPUT, Graphs, Wiring
+from surrogate.model import Flow, Passing
 
 
 def output_state(states: Tensor, graphs: Graphs) -> Tensor:
@@ -21,11 +21,27 @@ def output_state(states: Tensor, graphs: Graphs) -> Tensor:
     return (states * (graphs.operator == OUTPUT)[..., None]).sum(1)
 
 
+class LinearPassing(Passing):
+    """Nothing of what arrives but its transform, which then passes the gate."""
+
+    @staticmethod
+    def on(arriving: Tensor, gate: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        made = F.linear(arriving, weight)
+        return gate * made, (arriving, made)
+
+    @staticmethod
+    def back(
+        gradient: Tensor, gate: Tensor, weight: Tensor, kept: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        arriving, made = kept
+        of_made = gradient * gate
+        return of_made @ weight, gradient * made, of_made, arriving
+
+
 class LinearFlow(Flow):
     """A flow in which nothing of what arrives is passed on but its transform."""
 
-    def step(self, source: Tensor, gate: Tensor, arriving: Tensor) -> Tensor:
-        return torch.addcmul(source, gate, self.transform(arriving))
+    passing = LinearPassing
 
 
 class GATES(nn.Module):
@@ -50,13 +66,13 @@ class GATES(nn.Module):
         )
 
     def forward(self, x: Tensor, graphs: Graphs) -> tuple[Tensor, Tensor]:
-        turns = graphs.turns()
+        wiring = Wiring.of(graphs)
         start = (graphs.operator == INPUT)[..., None] * self.start
         end = (graphs.operator == OUTPUT)[..., None] * self.end
-        states = self.first(x, graphs.reads, start, turns)
-        back = self.back(x, graphs.reads, end, turns, back=True)
+        states = self.first(x, wiring, start)
+        back = self.back(x, wiring.reverse(), end)
         x = x + self.refine(torch.cat([x, states, back], -1))
-        states = self.second(x, graphs.reads, start, turns)
+        states = self.second(x, wiring, start)
         return states, output_state(states, graphs)
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from nas_rlm.predictors.gnn_encoders import LinearFlow
 from search_spaces import get_space
+from surrogate.graphs import Wiring
 from surrogate.model import Batch, Flow
 from surrogate.text import Tokenizer
 
@@ -21,15 +23,37 @@ def graphs(request):
 
 
 @pytest.mark.parametrize("back", [False, True])
-def test_what_flows_is_what_arrives_from_all_that_is_read(graphs, back):
-    flow = Flow(8)
+@pytest.mark.parametrize("kind", [Flow, LinearFlow])
+def test_what_flows_and_its_gradients_are_those_of_one_node_after_the_other(graphs, kind, back):
+    torch.manual_seed(0)
+    flow = kind(8)
     for view in graphs:
         n, m = view.operator.shape
-        x, source = torch.randn(2, n, m, 8)
-        states = flow(x, view.reads, source, view.turns(), back)
-        edges = view.reads.transpose(1, 2) if back else view.reads
-        again = flow.step(source, torch.sigmoid(flow.gate(x)), edges @ states)
-        assert torch.allclose(states, again, rtol=1e-4, atol=1e-4)
+        x, source = (tensor.requires_grad_() for tensor in torch.randn(2, n, m, 8))
+        wiring = Wiring.of(view)
+        states = flow(x, wiring.reverse() if back else wiring, source)
+        one_by_one = _one_by_one(flow, x, view.reads, source, back)
+        torch.testing.assert_close(states, one_by_one, rtol=1e-4, atol=1e-4)
+        wanted = [x, source, *flow.parameters()]
+        noise = torch.randn_like(states)
+        gradients = torch.autograd.grad(states, wanted, noise)
+        expected = torch.autograd.grad(one_by_one, wanted, noise)
+        torch.testing.assert_close(gradients, expected, rtol=1e-3, atol=1e-3)
+
+
+def _one_by_one(flow, x, reads, source, back):
+    """The same by automatic differentiation."""
+    gate = torch.sigmoid(flow.gate(x))
+    order = range(x.shape[1])[:: -1 if back else 1]
+    edges = reads.transpose(1, 2) if back else reads
+    states = {}
+    for node in order:
+        arriving = sum(
+            (edges[:, node, i, None] * states[i] for i in states), torch.zeros(len(x), 8)
+        )
+        added, _ = flow.passing.on(arriving, gate[:, node], flow.transform.weight)
+        states[node] = source[:, node] + added
+    return torch.stack([states[node] for node in range(x.shape[1])], 1)
 
 
 def test_in_a_turn_no_node_reads_another(graphs):
