@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,12 +16,15 @@ import onnx.numpy_helper
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 Watch = Callable[[str, Tensor], None]
 
 _WEIGHTED = ("Conv", "Gemm", "BatchNormalization")
 """Operators whose first input is data and whose others are weights."""
+_SET = ("Clip", "Reshape", "Slice")
+"""Operators whose first input is data and whose others, which must be known, say what to do."""
 
 
 class UnsupportedOperatorError(ValueError):
@@ -46,12 +49,12 @@ def live(model: onnx.ModelProto) -> onnx.ModelProto:
     constant = {tensor.name for tensor in inlined.graph.initializer}
     candidates = []
     for node in inlined.graph.node:
-        if constant.issuperset(node.input):
+        if node.op_type == "Shape" or constant.issuperset(node.input):
             constant.update(node.output)
             candidates.append(node)
             continue
         read = list(node.input)
-        data = read[:1] if node.op_type in _WEIGHTED else read
+        data = read[:1] if node.op_type in (*_WEIGHTED, *_SET) else read
         is_zero = node.op_type == "Sub" and read[0] == read[1]
         if is_zero or reached.isdisjoint(data):
             # It is zero, and is kept only if an operator other than a sum reads it.
@@ -71,6 +74,28 @@ def live(model: onnx.ModelProto) -> onnx.ModelProto:
     del inlined.graph.node[:]
     inlined.graph.node.extend(reversed(nodes))
     return inlined
+
+
+class _Step(NamedTuple):
+    """An operator that is run.
+
+    Attributes:
+        operator: Its name.
+        read: Names of the values that it reads.
+        settings: What it is told besides, in inputs; None for those left out.
+        attributes: What it is told in attributes.
+        output: The name of the value that it makes.
+    """
+
+    operator: str
+    read: list[str]
+    settings: list[Any]
+    attributes: dict[str, Any]
+    output: str
+
+    def run(self, values: Mapping[str, Tensor]) -> Tensor:
+        inputs = [values[name] for name in self.read]
+        return _OPERATORS[self.operator](*inputs, *self.settings, **self.attributes)
 
 
 class OnnxNetwork:
@@ -100,39 +125,60 @@ class OnnxNetwork:
         self.normalised = True
         self.weights: dict[str, Tensor] = {}
         self._fans: dict[str, int] = {}
-        self._nodes: list[tuple[str, dict[str, Any], list[str], str]] = []
-        constants: dict[str, NDArray[Any]] = {
+        self._nodes: list[_Step] = []
+        known: dict[str, NDArray[Any]] = {
             tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer
         }
+        # Run once without numbers: weights may be made from the shapes of what is computed.
+        made = {self._input: torch.empty(self.input_shape, device="meta")}
         for node in graph.node:
             attributes = {
                 item.name: onnx.helper.get_attribute_value(item) for item in node.attribute
             }
-            if node.op_type in _CONSTANT and all(name in constants for name in node.input):
-                made = _CONSTANT[node.op_type](*map(constants.get, node.input), **attributes)
-                constants[node.output[0]] = made
+            output = node.output[0]
+            if node.op_type == "Shape" and node.input[0] in made:
+                span = slice(attributes.get("start", 0), attributes.get("end"))
+                known[output] = np.array(made[node.input[0]].shape[span], dtype=np.int64)
+                continue
+            if all(name in known for name in node.input if name):
+                known |= _evaluated(node, known)
                 continue
             _check(node, attributes)
-            data = node.input[:1] if node.op_type in _WEIGHTED else node.input
-            if fixed := [name for name in data if name in constants]:
+            data = node.input[:1] if node.op_type in (*_WEIGHTED, *_SET) else node.input
+            if fixed := [name for name in data if name in known]:
                 raise UnsupportedOperatorError(
-                    f"{node.output[0]} = {node.op_type}: cannot be run on the constant {fixed[0]}"
+                    f"{output} = {node.op_type}: cannot be run on the constant {fixed[0]}"
                 )
-            read = list(data)
+            others = [name for name in node.input[len(data) :] if name]
+            if computed := [name for name in others if name not in known]:
+                raise UnsupportedOperatorError(
+                    f"{output} = {node.op_type}: its input {computed[0]} is computed"
+                )
             if node.op_type in ("Conv", "Gemm"):
-                read = [name for name in node.input if name]
-                for name in read[1:]:
-                    if name not in constants:
-                        raise UnsupportedOperatorError(
-                            f"{node.output[0]} = {node.op_type}: its weight {name} is computed"
-                        )
-                    self.weights[name] = torch.tensor(constants[name], dtype=torch.float32)
+                for name in others:
+                    self.weights[name] = torch.tensor(known[name], dtype=torch.float32)
+                    made[name] = self.weights[name].to("meta")
                 transposed = node.op_type == "Conv" or attributes.get("transB", 0)
-                shape = self.weights[read[1]].shape
-                self._fans[read[1]] = math.prod(shape[1:]) if transposed else shape[0]
-            self._nodes.append((node.op_type, attributes, read, node.output[0]))
+                shape = self.weights[others[0]].shape
+                self._fans[others[0]] = math.prod(shape[1:]) if transposed else shape[0]
+            step = _Step(
+                node.op_type,
+                [*data, *(name for name in others if name in self.weights)],
+                self._settings(node, known) if node.op_type in _SET else [],
+                attributes,
+                output,
+            )
+            self._nodes.append(step)
+            made[output] = step.run(made)
         for weight in self.weights.values():
             weight.requires_grad_()
+
+    def _settings(self, node: onnx.NodeProto, known: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """What a node is told in its inputs but the first."""
+        settings: list[Any] = [known[name].tolist() if name else None for name in node.input[1:]]
+        if node.op_type == "Reshape" and settings[0][0] == self.input_shape[0]:
+            settings[0][0] = 0  # so that batches of another size can be run, too
+        return settings
 
     def draw(self, generator: torch.Generator) -> None:
         """Make weights random: matrices by Kaiming's normal distribution, biases zero.
@@ -164,15 +210,22 @@ class OnnxNetwork:
             weights: To be used in place of the network's own.
         """
         values = {self._input: images, **(self.weights if weights is None else weights)}
-        for operator, attributes, read, output in self._nodes:
-            inputs = [values[name] for name in read]
-            if watch is not None and operator in ("Relu", "Gemm"):
-                watch(operator, inputs[0])
-            if operator == "BatchNormalization" and not self.normalised:
-                values[output] = inputs[0]
+        for step in self._nodes:
+            data = values[step.read[0]]
+            if watch is not None and step.operator in ("Relu", "Gemm"):
+                watch(step.operator, data)
+            if step.operator == "BatchNormalization" and not self.normalised:
+                values[step.output] = data
             else:
-                values[output] = _OPERATORS[operator](*inputs, **attributes)
+                values[step.output] = step.run(values)
         return values[self._output]
+
+
+def _evaluated(node: onnx.NodeProto, known: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What a node makes from constants, by name."""
+    read = {name: known[name] for name in node.input if name}
+    made = ReferenceEvaluator(node).run(None, read)
+    return {name: np.asarray(value) for name, value in zip(node.output, made, strict=True)}
 
 
 def _check(node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
@@ -187,7 +240,6 @@ def _check(node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         raise UnsupportedOperatorError(
             f"{node.output[0]} = {node.op_type}: its attribute {unknown[0]} is not supported"
         )
-    _padding(attributes.get("pads", (0, 0, 0, 0)))
 
 
 @cache
@@ -196,11 +248,10 @@ def _attributes(operator: str) -> frozenset[str]:
     return frozenset(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
 
 
-def _padding(pads: Sequence[int]) -> list[int]:
-    half = len(pads) // 2
-    if list(pads[:half]) != list(pads[half:]):
-        raise UnsupportedOperatorError(f"the padding {list(pads)} is not symmetric")
-    return list(pads[:half])
+def _padded(x: Tensor, pads: Sequence[int], value: float = 0.0) -> Tensor:
+    """Images with rows and columns added: above, on the left, below and on the right."""
+    top, left, bottom, right = pads
+    return F.pad(x, [left, right, top, bottom], value=value) if any(pads) else x
 
 
 def _conv(
@@ -214,7 +265,12 @@ def _conv(
     dilations: Sequence[int] = (1, 1),
     group: int = 1,
 ) -> Tensor:
-    return F.conv2d(x, weight, bias, list(strides), _padding(pads), list(dilations), group)
+    # Added by the convolution itself where it can: that is faster.
+    symmetric = list(pads[:2]) == list(pads[2:])
+    if not symmetric:
+        x = _padded(x, pads)
+    padding = list(pads[:2]) if symmetric else [0, 0]
+    return F.conv2d(x, weight, bias, list(strides), padding, list(dilations), group)
 
 
 def _average_pool(
@@ -224,11 +280,18 @@ def _average_pool(
     strides: Sequence[int] = (1, 1),
     pads: Sequence[int] = (0, 0, 0, 0),
     count_include_pad: int = 0,
+    ceil_mode: int = 0,
 ) -> Tensor:
-    include = bool(count_include_pad)
-    return F.avg_pool2d(
-        x, list(kernel_shape), list(strides), _padding(pads), count_include_pad=include
+    pool = partial(
+        F.avg_pool2d,
+        kernel_size=list(kernel_shape),
+        stride=list(strides),
+        ceil_mode=bool(ceil_mode),
     )
+    means = pool(_padded(x, pads))
+    if any(pads) and not count_include_pad:
+        means = means / pool(_padded(torch.ones_like(x[:1, :1]), pads))
+    return means
 
 
 def _max_pool(
@@ -237,8 +300,10 @@ def _max_pool(
     kernel_shape: Sequence[int],
     strides: Sequence[int] = (1, 1),
     pads: Sequence[int] = (0, 0, 0, 0),
+    ceil_mode: int = 0,
 ) -> Tensor:
-    return F.max_pool2d(x, list(kernel_shape), list(strides), _padding(pads))
+    x = _padded(x, pads, -math.inf)
+    return F.max_pool2d(x, list(kernel_shape), list(strides), ceil_mode=bool(ceil_mode))
 
 
 def _gemm(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transB: int = 0) -> Tensor:  # noqa: N803
@@ -261,40 +326,56 @@ def _flatten(x: Tensor, *, axis: int = 1) -> Tensor:
     return x.flatten(axis)
 
 
+def _clip(x: Tensor, least: float | None = None, most: float | None = None) -> Tensor:
+    return x.clamp(least, most)
+
+
+def _hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
+    return (alpha * x + beta).clamp(0, 1)
+
+
+def _reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
+    # Zero keeps a dimension.
+    return x.reshape([size or x.shape[i] for i, size in enumerate(shape)])
+
+
+def _slice(
+    x: Tensor,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
+) -> Tensor:
+    parts = [slice(None)] * x.ndim
+    for i, axis in enumerate(range(len(starts)) if axes is None else axes):
+        parts[axis] = slice(starts[i], ends[i], steps[i] if steps else 1)
+    return x[tuple(parts)]
+
+
+def _transpose(x: Tensor, *, perm: Sequence[int]) -> Tensor:
+    return x.permute(list(perm))
+
+
 _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Add": _sum,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
+    "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": lambda x: F.hardswish(x),
     "Identity": lambda x: x,
     "MaxPool": _max_pool,
+    "Mul": lambda a, b: a * b,
     "Relu": lambda x: F.relu(x),
+    "Reshape": _reshape,
+    "Slice": _slice,
     "Sub": lambda a, b: a - b,
     "Sum": _sum,
+    "Transpose": _transpose,
 }
 """Operator to torch: from its inputs, and its attributes by name, to its output."""
-
-
-def _constant(**attributes: Any) -> NDArray[Any]:
-    (value,) = attributes.values()
-    is_tensor = isinstance(value, onnx.TensorProto)
-    return onnx.numpy_helper.to_array(value) if is_tensor else np.asarray(value)
-
-
-def _constant_of_shape(
-    shape: NDArray[np.int64], *, value: onnx.TensorProto | None = None
-) -> NDArray[Any]:
-    fill = np.zeros(1, np.float32) if value is None else onnx.numpy_helper.to_array(value)
-    return np.full(shape, fill[0])
-
-
-_CONSTANT: dict[str, Callable[..., NDArray[Any]]] = {
-    "Concat": lambda *x, axis: np.concatenate(x, axis),
-    "Constant": _constant,
-    "ConstantOfShape": _constant_of_shape,
-}
-"""Operators that make weights and their shapes from constants."""

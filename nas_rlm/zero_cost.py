@@ -1,7 +1,8 @@
 """Zero-cost scores: what a network shows at initialisation, before any training.
 
 A model is run in torch straight from its ONNX graph, with random weights, on random images, so
-that every search space has these scores. They cost a fraction of a second, and no label.
+that every search space has these scores. They cost a fraction of a second, a few seconds where
+there are millions of weights, and no label.
 """
 
 from __future__ import annotations
