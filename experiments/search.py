@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from experiments.records import RESULTS, Record, provenance, run_cells
 from nas_rlm.benchmarks import Benchmark, nasbench201
 from nas_rlm.files import write_text
-from nas_rlm.markdown import markdown_table, mean_interval
+from nas_rlm.markdown import markdown_table, marked_intervals
 from nas_rlm.methods import METHODS, make_sampler, search_distinct
 from nas_rlm.pareto import hypervolume_over_time
 from nas_rlm.plots import STYLE, attainment_figure, hypervolume_figure, save_figure
@@ -43,6 +43,12 @@ PROBLEMS: dict[str, Callable[[str | None], Benchmark]] = {
 """Problem to what makes it from a folder of tables."""
 EXPENSIVE = ("lightgbm", "flan")
 """Methods that must be asked for."""
+_LEGEND = (
+    "By distinct evaluations, mean and 95 % interval: share of the true hypervolume, and of the "
+    "points of the true front that were found; of one objective, regret of the best. Best in "
+    "bold, † where the interval overlaps that of the best. Trials are those that it took, repeats "
+    "included; seconds are per evaluation.\n"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -78,8 +84,9 @@ def main(arguments: argparse.Namespace) -> None:
         tables.append(_table(benchmark, here))
         if len(benchmark.objectives) == 2:
             _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, here)
-    write_text(RESULTS / f"{arguments.name}.md", "\n".join(tables))
-    print("\n".join(tables))
+    text = "\n".join([_LEGEND, *tables])
+    write_text(RESULTS / f"{arguments.name}.md", text)
+    print(text)
 
 
 def _by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -101,36 +108,41 @@ def _shares(benchmark: Benchmark, record: Record) -> NDArray[np.float64]:
 
 
 def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
-    seeds = len({record["seed"] for record in records})
-    objectives = " and ".join(objective.label for objective in benchmark.objectives)
+    """What was found, a row for each method."""
+    methods = _by_method(records)
     alone = len(benchmark.objectives) == 1
-    header = ["method", *((f"regret at {n}" if alone else f"share at {n}") for n in BUDGETS)]
-    header += ["best found by 64" if alone else f"front found at {BUDGETS[-1]}"]
-    rows = []
-    for name, mine in _by_method(records).items():
-        row = [METHODS[name].title]
+    columns = {}
+    for n in BUDGETS:
         if alone:
-            row += [
-                mean_interval(_regret(benchmark, record["rows"], n) for record in mine)
-                for n in BUDGETS
+            figures = [
+                [_regret(benchmark, r["rows"], n) for r in mine] for mine in methods.values()
             ]
-            found = sum(_regret(benchmark, record["rows"], 64) == 0 for record in mine)
-            row.append(f"{found} of {len(mine)}")
+            columns[f"regret at {n}"] = marked_intervals(figures, min)
         else:
-            shares = [_shares(benchmark, record) for record in mine]
-            row += [mean_interval(curve[n - 1] for curve in shares) for n in BUDGETS]
-            row.append(
-                mean_interval(np.isin(benchmark.true_front, r["rows"]).mean() for r in mine)
-            )
-        trials = sum(record["trials"] for record in mine) / len(mine)
-        seconds = sum(record["seconds"] / len(record["rows"]) for record in mine) / len(mine)
-        rows.append([*row, f"{trials:.0f}", f"{seconds:.2f}"])
-    what = "Regret of the best (%)" if alone else "Share of the true hypervolume"
-    return (
-        f"{what}, {objectives}, by distinct evaluations; mean and 95 % interval over {seeds} "
-        "seeds. Trials are those that it took, repeats included; seconds are per evaluation.\n\n"
-        f"{markdown_table([*header, 'trials', 'seconds'], rows)}"
-    )
+            figures = [[_shares(benchmark, r)[n - 1] for r in mine] for mine in methods.values()]
+            columns[f"share at {n}"] = marked_intervals(figures, max)
+    if alone:
+        columns["best found by 64"] = [
+            f"{sum(_regret(benchmark, r['rows'], 64) == 0 for r in mine)} of {len(mine)}"
+            for mine in methods.values()
+        ]
+    else:
+        fronts = [
+            [np.isin(benchmark.true_front, r["rows"]).mean() for r in mine]
+            for mine in methods.values()
+        ]
+        columns[f"front at {BUDGETS[-1]}"] = marked_intervals(fronts, max, 2)
+    for name, digits, figure in (
+        ("trials", 0, lambda r: r["trials"]),
+        ("seconds", 2, lambda r: r["seconds"] / len(r["rows"])),
+    ):
+        means = [np.mean([figure(r) for r in mine]) for mine in methods.values()]
+        columns[name] = [f"{mean:.{digits}f}" for mean in means]
+    objectives = " and ".join(objective.label for objective in benchmark.objectives)
+    titles = [METHODS[name].title for name in methods]
+    rows = zip(titles, *columns.values(), strict=True)
+    seeds = len({record["seed"] for record in records})
+    return f"{objectives}, {seeds} seeds:\n\n{markdown_table(['method', *columns], rows)}"
 
 
 def _plot(path: Path, benchmark: Benchmark, records: Sequence[Record]) -> None:

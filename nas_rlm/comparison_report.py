@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from nas_rlm.cells import LEVELS, MOST_SAMPLED, SAMPLES, TOP, Record, is_latency
 from nas_rlm.comparison_plots import Curve, save_curves
 from nas_rlm.files import write_csv, write_text
 from nas_rlm.grids import Cell
-from nas_rlm.markdown import markdown_table, mean_interval
+from nas_rlm.markdown import markdown_table, marked_intervals
 from nas_rlm.metrics import mean_and_half_width
 from nas_rlm.objectives import Objective
 from nas_rlm.predictors import PREDICTORS
@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 
     title: str
     figure: Callable[[Record], float | None]
-    best: Callable[..., tuple[float, float]] | None = None
+    best: Callable[[Iterable[float]], float] | None = None
     """`max` or `min`; None marks no best."""
     digits: int = 3
     median: bool = False
@@ -150,31 +150,19 @@ def _groups(records: Records) -> dict[tuple[int, str], list[Record]]:
     return groups
 
 
-def _marked(groups: Mapping[tuple[int, str], list[Record]], metric: Metric) -> Iterator[str]:
+def _marked(groups: Mapping[tuple[int, str], list[Record]], metric: Metric) -> list[str]:
     """A column's cells, marked as `_LEGEND` says."""
-    intervals = {
-        place: mean_and_half_width(figures)
-        for place, group in groups.items()
-        if (figures := _known(group, metric))
-    }
-    for place, group in groups.items():
-        if place not in intervals:
-            yield "undefined"
-            continue
-        figures = _known(group, metric)
+    figures = {place: _known(group, metric) for place, group in groups.items()}
+    texts: dict[tuple[int, str], str] = {}
+    for budget in {labels for labels, _ in groups}:
+        rivals = [place for place in groups if place[0] == budget and figures[place]]
+        known = [figures[place] for place in rivals]
         if metric.median:
-            yield f"{np.median(figures):.{metric.digits}f}"
-            continue
-        text = mean_interval(figures, metric.digits)
-        rivals = {p: interval for p, interval in intervals.items() if p[0] == place[0]}
-        if metric.best is None or len(rivals) == 1:
-            yield text
-            continue
-        best = metric.best(rivals.values(), key=lambda interval: interval[0])
-        distance = abs(intervals[place][0] - best[0])
-        # A single seed has no interval, and overlaps nothing.
-        overlaps = distance <= intervals[place][1] + best[1]
-        yield f"**{text}**" if distance == 0 else f"{text} †" if overlaps else text
+            cells = [f"{np.median(some):.{metric.digits}f}" for some in known]
+        else:
+            cells = marked_intervals(known, metric.best, metric.digits)
+        texts.update(zip(rivals, cells, strict=True))
+    return [texts.get(place, "undefined") for place in groups]
 
 
 def _known(group: Sequence[Record], metric: Metric) -> list[float]:
