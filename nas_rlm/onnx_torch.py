@@ -25,6 +25,8 @@ _WEIGHTED = ("Conv", "Gemm", "BatchNormalization")
 """Operators whose first input is data and whose others are weights."""
 _SET = ("Clip", "Reshape", "Slice")
 """Operators whose first input is data and whose others, which must be known, say what to do."""
+RECTIFIERS = ("Clip", "HardSwish", "Relu")
+"""Operators that let pass what is positive; networks clip at zero, and often at six."""
 
 
 class UnsupportedOperatorError(ValueError):
@@ -206,13 +208,13 @@ class OnnxNetwork:
 
         Args:
             images: Of the type of the weights.
-            watch: Called with the operator and the data it reads, for every ReLU and Gemm.
+            watch: Called with the operator and the data it reads, for every rectifier and Gemm.
             weights: To be used in place of the network's own.
         """
         values = {self._input: images, **(self.weights if weights is None else weights)}
         for step in self._nodes:
             data = values[step.read[0]]
-            if watch is not None and step.operator in ("Relu", "Gemm"):
+            if watch is not None and step.operator in (*RECTIFIERS, "Gemm"):
                 watch(step.operator, data)
             if step.operator == "BatchNormalization" and not self.normalised:
                 values[step.output] = data

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from nas_rlm.onnx_torch import OnnxNetwork, live
+from nas_rlm.onnx_torch import RECTIFIERS, OnnxNetwork, live
 from search_spaces.base import Architecture, SearchSpace
 from search_spaces.costs import count
 
@@ -72,8 +72,9 @@ def score(
     - ``jacov``: how little the gradients of the summed logits with respect to each image
       correlate. Mellor et al., "Neural Architecture Search without Training",
       arXiv 2006.04647v1, 2020.
-    - ``nwot``: log-determinant of the number of ReLUs, over all layers, that are on for both of
-      two images or off for both. Mellor et al., the same, ICML 2021.
+    - ``nwot``: log-determinant of the number of ReLUs (and their like, `RECTIFIERS`), over all
+      layers, that are on for both of two images or off for both. Mellor et al., the same,
+      ICML 2021.
     - ``grad_norm``: sum over weights of the norm of the gradient of the cross-entropy.
       Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021.
     - ``snip``: sum of |w dL/dw|, L the cross-entropy. Lee et al., "SNIP: Single-shot network
@@ -125,7 +126,7 @@ def _data_scores(network: OnnxNetwork, generator: torch.Generator) -> dict[str, 
     features: list[Tensor] = []
 
     def watch(operator: str, data: Tensor) -> None:
-        if operator == "Relu":
+        if operator in RECTIFIERS:
             signs.append((data.detach() > 0).flatten(1).float() * 2 - 1)
         else:
             features.append(data.detach())
@@ -179,7 +180,7 @@ def _jacov(jacobians: NDArray[np.float64]) -> float:
 
 
 def _nwot(signs: Sequence[Tensor]) -> float:
-    """From one matrix per ReLU, (n, units), of 1 where it is on and -1 where it is off."""
+    """From one matrix per rectifier, (n, units), of 1 where it is on and -1 where it is off."""
     if not signs:
         return np.nan
     # Of the units that agree less those that differ, and of all units, the former are the mean.

@@ -115,6 +115,7 @@ def test_same_as_onnx_runtime_in_every_space(name: str) -> None:
     architecture = space.sample(np.random.default_rng(0))
     network = space.onnx_model(architecture, batch_size=2, image_size=space.image_multiple)
     check_parity(network, tolerance=2e-3)
+    assert np.isfinite(list(score(network).values())).all()
 
 
 def check_parity(network_model: onnx.ModelProto, tolerance: float) -> None:
