@@ -30,7 +30,7 @@ RECTIFIERS = ("Clip", "HardSwish", "Relu")
 
 
 class UnsupportedOperatorError(ValueError):
-    """A model has an operator, or an attribute of one, that cannot be run here."""
+    """A model has an operator, an attribute of one or an input that cannot be run here."""
 
 
 def live(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -116,7 +116,8 @@ class OnnxNetwork:
             neither scale nor bias; otherwise it is left out.
 
     Raises:
-        UnsupportedOperatorError: An operator, or how it is used, is not supported.
+        UnsupportedOperatorError: An operator, or how it is used, is not supported, or the shape
+            of the input is not fixed.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -124,6 +125,10 @@ class OnnxNetwork:
         self._input, self._output = graph.input[0].name, graph.output[0].name
         dimensions = graph.input[0].type.tensor_type.shape.dim
         self.input_shape = tuple(dimension.dim_value for dimension in dimensions)
+        if not all(self.input_shape):
+            raise UnsupportedOperatorError(
+                f"{self._input}: the shape of the input must be fixed; give every dimension a number"
+            )
         self.normalised = True
         self.weights: dict[str, Tensor] = {}
         self._fans: dict[str, int] = {}

@@ -74,7 +74,9 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             subprocess.check_output(["mktemp", "-d", "/tmp/pg.XXXXXX"], text=True).strip()
         )
         shutil.chown(folder, "postgres")
-        user = ["runuser", "-u", "postgres", "--"]
+        # Which is not in every root's path.
+        runuser = shutil.which("runuser", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        user = [str(runuser), "-u", "postgres", "--"]
     port = _free_port()
     data = str(folder / "data")
     subprocess.run(

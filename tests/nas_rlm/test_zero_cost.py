@@ -237,6 +237,13 @@ def test_refuses_what_it_cannot_run(body: str, message: str) -> None:
         score(model(body))
 
 
+def test_refuses_an_input_of_any_size() -> None:
+    flexible = model(PLAIN)
+    flexible.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    with pytest.raises(UnsupportedOperatorError, match="x: the shape of the input must be fixed"):
+        score(flexible)
+
+
 def test_refuses_no_repeats() -> None:
     with pytest.raises(ValueError, match="repeats must be at least 1"):
         score(model(PLAIN), repeats=0)
