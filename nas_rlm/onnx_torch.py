@@ -127,7 +127,7 @@ class OnnxNetwork:
         self.input_shape = tuple(dimension.dim_value for dimension in dimensions)
         if not all(self.input_shape):
             raise UnsupportedOperatorError(
-                f"{self._input}: the shape of the input must be fixed; give every dimension a number"
+                f"{self._input}: the shape of the input must be fixed; give each dimension a size"
             )
         self.normalised = True
         self.weights: dict[str, Tensor] = {}
