@@ -110,23 +110,23 @@ def _shares(benchmark: Benchmark, record: Record) -> NDArray[np.float64]:
 def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
     """What was found, a row for each method."""
     methods = _by_method(records)
-    alone = len(benchmark.objectives) == 1
     columns = {}
-    for n in BUDGETS:
-        if alone:
-            figures = [
+    if len(benchmark.objectives) == 1:
+        for n in BUDGETS:
+            regrets = [
                 [_regret(benchmark, r["rows"], n) for r in mine] for mine in methods.values()
             ]
-            columns[f"regret at {n}"] = marked_intervals(figures, min)
-        else:
-            figures = [[_shares(benchmark, r)[n - 1] for r in mine] for mine in methods.values()]
-            columns[f"share at {n}"] = marked_intervals(figures, max)
-    if alone:
+            columns[f"regret at {n}"] = marked_intervals(regrets, min)
         columns["best found by 64"] = [
             f"{sum(_regret(benchmark, r['rows'], 64) == 0 for r in mine)} of {len(mine)}"
             for mine in methods.values()
         ]
     else:
+        shares = [np.array([_shares(benchmark, r) for r in mine]) for mine in methods.values()]
+        for n in BUDGETS:
+            columns[f"share at {n}"] = marked_intervals(
+                [curves[:, n - 1] for curves in shares], max
+            )
         fronts = [
             [np.isin(benchmark.true_front, r["rows"]).mean() for r in mine]
             for mine in methods.values()

@@ -15,7 +15,7 @@ def mean_interval(values: Iterable[float], digits: int = 3) -> str:
 
 
 def marked_intervals(
-    rivals: Sequence[Sequence[float]],
+    rivals: Sequence[Iterable[float]],
     best: Callable[[Iterable[float]], float] | None,
     digits: int = 3,
 ) -> list[str]:

@@ -135,13 +135,13 @@ class Wiring:
 def _arriving(target: Tensor, source: Tensor, weight: Tensor, sizes: list[int]) -> list[Arriving]:
     """Edges sorted by their target, in turns of so many targets."""
     counts = torch.bincount(target, minlength=sum(sizes))
-    starts = (counts.cumsum(0) - counts).split(sizes)
-    ends = [int(start[0]) for start in starts[1:]] + [len(source)]
-    turns, begin = [], 0
-    for start, end in zip(starts, ends, strict=True):
-        turns.append(Arriving(source[begin:end], weight[begin:end], start - begin))
-        begin = end
-    return turns
+    starts = counts.cumsum(0) - counts
+    begins = starts[np.cumsum([0, *sizes[:-1]]).tolist()].tolist()
+    edges = np.diff([*begins, len(source)]).tolist()
+    parts = source.split(edges), weight.split(edges), starts.split(sizes), begins
+    return [
+        Arriving(rows, often, at - begin) for rows, often, at, begin in zip(*parts, strict=True)
+    ]
 
 
 def views(programs: Programs, codes: np.ndarray) -> tuple[Graphs, Graphs]:

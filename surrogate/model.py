@@ -172,13 +172,13 @@ class _Flowing(torch.autograd.Function):
         tensors = of_states, of_arrived, of_gate, gate
         turns = list(zip(*(tensor.split(sizes) for tensor in tensors), strict=True))
         for i in order[:0:-1]:
-            state, arriving, opened, gate = turns[i]
+            state, arriving, of_opened, opened = turns[i]
             state += read_by[i].sums(of_arrived)
-            of_turn = ctx.passing.back(state, gate, weight, ctx.kept[i])
-            for known, new in zip((arriving, opened), of_turn[:2], strict=True):
-                known.copy_(new)
-            of_made.append(of_turn[2])
-            given.append(of_turn[3])
+            back = ctx.passing.back(state, opened, weight, ctx.kept[i])
+            arriving.copy_(back[0])
+            of_opened.copy_(back[1])
+            of_made.append(back[2])
+            given.append(back[3])
         turns[order[0]][0].add_(read_by[order[0]].sums(of_arrived))
         return of_states, of_gate, torch.cat(of_made).t() @ torch.cat(given), None, None
 
