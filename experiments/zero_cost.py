@@ -1,11 +1,14 @@
-"""Make ``nas_rlm/nasbench201_zero_cost.npz``, the zero-cost scores of NAS-Bench-201.
+"""Make the tables of zero-cost scores that come with the package.
 
-Run ``python -m experiments.zero_cost``. It takes ten minutes on two cores, and goes on
-where it was when it was stopped.
+Run ``python -m experiments.zero_cost`` for all functions of NAS-Bench-201, and with ``--space
+nasbench101 [FOLDER]`` for those cells of NAS-Bench-101 that the table in FOLDER has; or set
+``NAS_RLM_DATA``. Either takes some minutes on two cores, and goes on where it was when it was
+stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import platform
@@ -22,26 +25,29 @@ from tqdm import tqdm
 
 import nas_rlm
 from nas_rlm.files import write_bytes
+from nas_rlm.tabular_benchmarks import tabular
 from nas_rlm.zero_cost import (
     BATCH_SIZE,
     SCORES,
-    TABLE,
     Settings,
     architecture_scores,
     format_table,
     read_table,
+    table_name,
 )
 from search_spaces import get_space
+from search_spaces.base import SearchSpace
 
-UNFINISHED = Path("runs") / TABLE
+SPACES = ("nasbench201", "nasbench101")
+UNFINISHED = Path("runs")
 SAVE_EVERY = 100
 
 
-def provenance() -> dict[str, Any]:
+def provenance(space: str) -> dict[str, Any]:
     """What the scores depend on, written into the table."""
     return {
         "script": "experiments/zero_cost.py",
-        "space": "nasbench201",
+        "space": space,
         "scores": list(SCORES),
         "settings": Settings()._asdict(),
         "batch_size": BATCH_SIZE,
@@ -50,10 +56,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def main(unfinished: Path = UNFINISHED, processes: int | None = None) -> bytes:
-    """Score every function of the space.
+def main(space: SearchSpace, unfinished: Path, processes: int | None = None) -> bytes:
+    """Score every function of a space.
 
     Args:
+        space: Whose architectures can be enumerated.
         unfinished: The rows that are done, from which a stopped run goes on.
         processes: Processes with one thread each; None: one for each core.
 
@@ -63,7 +70,7 @@ def main(unfinished: Path = UNFINISHED, processes: int | None = None) -> bytes:
     Raises:
         ValueError: ``unfinished`` was made with other settings or versions.
     """
-    space, about = get_space("nasbench201"), provenance()
+    about = provenance(space.name)
     first = {space.key(a): a for a in reversed(list(space))}
     keys = sorted(first)
     rows: list[NDArray[Any]] = []
@@ -95,9 +102,17 @@ def main(unfinished: Path = UNFINISHED, processes: int | None = None) -> bytes:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("--space", choices=SPACES, default=SPACES[0])
+    chosen = parser.parse_args()
+    name = chosen.space
+    # Of a space too large to enumerate, what there is a table of.
+    wanted = get_space(name) if name == SPACES[0] else tabular(name, data=chosen.folder).space
+    rest = UNFINISHED / table_name(name)
     try:
-        content = main()
+        content = main(wanted, rest)
     except ValueError as error:
         sys.exit(str(error))
-    write_bytes(Path(nas_rlm.__path__[0]) / TABLE, content)
-    UNFINISHED.unlink(missing_ok=True)
+    write_bytes(Path(nas_rlm.__path__[0]) / table_name(name), content)
+    rest.unlink(missing_ok=True)

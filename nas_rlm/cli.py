@@ -86,13 +86,16 @@ def _worker(arguments: argparse.Namespace) -> None:
     _quieten_optuna()
     from tqdm import tqdm
 
-    from nas_rlm.methods import make_sampler
+    from nas_rlm.methods import load_warm_start, make_sampler
     from nas_rlm.workers import join_study, open_storage, work
 
+    method = arguments.method
+    warm_start = load_warm_start(method, arguments.warm_start)
+    options = {} if warm_start is None else {"warm_start": warm_start}
     benchmark = _benchmark(arguments)
     storage = open_storage(arguments.storage, heartbeat_seconds=arguments.heartbeat)
     study = join_study(storage, arguments.study, benchmark)
-    study.sampler = make_sampler(arguments.method, benchmark, arguments.budget, arguments.seed)
+    study.sampler = make_sampler(method, benchmark, arguments.budget, arguments.seed, **options)
     with tqdm(
         desc="evaluated by all", total=arguments.budget, unit="arch", disable=arguments.quiet
     ) as bar:
@@ -412,12 +415,7 @@ def _add_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="evaluations between trainings",
     )
-    group.add_argument(
-        "--warm-start",
-        metavar="MODEL",
-        help="a model of another dataset or other devices: the folder of `nas-rlm train`, or "
-        "`model` in that of a search",
-    )
+    _add_warm_start(group)
 
 
 def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -446,6 +444,7 @@ def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     group.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="of every random choice")
     _add_method(group)
+    _add_warm_start(group)
     group.add_argument(
         "--heartbeat",
         type=int,
@@ -712,6 +711,15 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         default=_DEFAULTS.method,
         help="rlm; or, to compare with, random, nsga2, nsga3, tpe, gp, local, evolution, or the "
         "RLM's loop with lightgbm or flan in its place",
+    )
+
+
+def _add_warm_start(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--warm-start",
+        metavar="MODEL",
+        help="a model of another dataset or other devices: the folder of `nas-rlm train`, or "
+        "`model` in that of a search",
     )
 
 

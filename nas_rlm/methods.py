@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -175,6 +176,22 @@ def rlm_options(
         passes = math.ceil(training_steps / 4)
         options["training"] = {"steps": training_steps, "passes": passes}
     return options
+
+
+def load_warm_start(method: str, folder: str | Path | None) -> RLM | None:
+    """The model that a search begins with; None if there is no folder.
+
+    Raises:
+        CheckpointError: The folder holds no model.
+        ValueError: The method cannot begin with one.
+    """
+    if folder is None:
+        return None
+    if method != "rlm":
+        raise ValueError(f"a warm start is for the method rlm, not for {method}")
+    from surrogate import RLM
+
+    return RLM.load(folder)
 
 
 class Evaluations(NamedTuple):

@@ -11,7 +11,14 @@ from optuna.samplers import BaseSampler
 from tqdm import tqdm
 
 from nas_rlm.config import SearchConfig
-from nas_rlm.methods import Evaluations, evaluations, make_sampler, rlm_options, search_distinct
+from nas_rlm.methods import (
+    Evaluations,
+    evaluations,
+    load_warm_start,
+    make_sampler,
+    rlm_options,
+    search_distinct,
+)
 from nas_rlm.pareto import hypervolume_over_time
 from nas_rlm.report import write_report
 from nas_rlm.runs import Run, RunError, load_run, open_run
@@ -50,21 +57,11 @@ def run_search(
         CheckpointError: The warm start is no model.
         TableError, ValueError: The benchmark cannot be built.
     """
-    warm_start = _warm_start(config)
+    warm_start = load_warm_start(config.method, config.warm_start)
     with open_run(config, Path(folder)) as run:
         found = _search(run, warm_start, progress)
         model = _train(run, found, warm_start, progress) if config.method == "rlm" else None
         return write_report(run, model, progress=progress, baseline_seeds=baseline_seeds)
-
-
-def _warm_start(config: SearchConfig) -> RLM | None:
-    if config.warm_start is None:
-        return None
-    if config.method != "rlm":
-        raise ValueError(f"a warm start is for the method rlm, not for {config.method}")
-    from surrogate import RLM
-
-    return RLM.load(config.warm_start)
 
 
 def _search(run: Run, warm_start: RLM | None, progress: bool) -> Evaluations:

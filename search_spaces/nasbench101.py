@@ -66,7 +66,7 @@ _EXPRESSIONS = {
 }
 _SKELETON = """\
 Network (image) => (logits) {
-  x = nas.Conv3x3 <o=128> (image)
+  x = nas.Conv3x3 <o=$channels> (image)
   y = nas.Body (x)
   logits = nas.Classifier <o=$classes> (y)
 }
@@ -103,15 +103,27 @@ class NASBench101(NetworkSpace):
 
     The notation is that of the benchmark's adjacency matrix and operations, without the vertices
     that do not count: ``0110/0010/0001/0000 input,conv1x1-bn-relu,maxpool3x3,output``.
+
+    Args:
+        channels: Of a cell's output in the first stage, doubled in the second and the third;
+            those of the benchmark unless networks are to be quick.
+
+    Raises:
+        ValueError: A cell's parts would have no channels.
     """
 
     name = "nasbench101"
     image_multiple = 4
-    skeleton = _SKELETON
     choices = MappingProxyType(
         {_edge(i, j): ("0", "1") for i, j in _EDGES}
         | {f"operation_{vertex}": OPERATIONS for vertex in range(1, _OUTPUT)}
     )
+
+    def __init__(self, *, channels: int = 128) -> None:
+        if channels < _OUTPUT:
+            raise ValueError(f"channels must be at least {_OUTPUT}, not {channels}")
+        self.channels = channels
+        self.skeleton = _SKELETON.replace("$channels", str(channels))
 
     @property
     def size(self) -> int:
@@ -219,7 +231,7 @@ class NASBench101(NetworkSpace):
     def differing(self, architecture: Architecture) -> str:
         """``Cell``, and ``Body``, which repeats it and says how wide its parts are."""
         cell = self._cell(architecture)
-        return _cell_text(cell) + _body(len(cell.parts))
+        return _cell_text(cell) + _body(len(cell.parts), self.channels)
 
     def _cell(self, architecture: Architecture) -> _Cell:
         super().check(architecture)
@@ -325,10 +337,10 @@ def _cell_text(cell: _Cell) -> str:
 
 
 @lru_cache
-def _body(parts: int) -> str:
-    """The function ``Body``, for outputs of so many parts."""
+def _body(parts: int, first: int) -> str:
+    """The function ``Body``, for outputs of so many parts and channels of the first stage."""
     stages = []
-    for channels in (128, 256, 512):
+    for channels in (first, 2 * first, 4 * first):
         width, wider = divmod(channels, parts or 1)
         widths = [width + (part < wider) for part in range(len(_WIDTHS))]
         numbers = [*widths, *([width] for width in widths[1:])]

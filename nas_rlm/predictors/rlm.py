@@ -178,8 +178,9 @@ class RLMPredictor(Predictor):
         """What costs nothing, (m, h), and which of it accuracy is expected to grow with."""
         if self.zero_cost is False:
             return np.empty((len(by_text), 0)), []
-        if self.zero_cost or zero_cost.tabulated(space):
-            scores = zero_cost.scores(space, list(by_text.values()))
+        architectures = list(by_text.values())
+        if self.zero_cost or zero_cost.tabulated(space, architectures):
+            scores = zero_cost.scores(space, architectures)
             return scores, [zero_cost.SCORES.index(name) for name in TREND]
         for text, architecture in by_text.items():
             if text not in self._counted:

@@ -24,9 +24,11 @@ from optuna.trial import TrialState
 
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.cli import main
+from nas_rlm.predictors import get_predictor
 from nas_rlm.sampler import RLMSampler
 from nas_rlm.workers import WorkerError, join_study, open_storage, work
 from search_spaces import get_space
+from surrogate import RLM, TrainingConfig
 
 SPACE = get_space("nasbench201")
 
@@ -250,6 +252,29 @@ def test_the_command_joins_goes_on_and_refuses_another_benchmark(tmp_path, capsy
     assert "first: 8 evaluations, 2 of them made here" in capsys.readouterr().out
     assert main([*command, "--devices", "pixel3", "--budget", "8"]) == 2
     assert "the study first has other objectives" in capsys.readouterr().err
+
+
+def test_the_command_begins_with_a_model(tmp_path, capsys, monkeypatch) -> None:
+    command = ["worker", "--storage", str(tmp_path / "j.log"), "--study", "first", "--quiet"]
+    command += ["--devices", "gpu", "--budget", "7", "--warm-start", str(tmp_path / "model")]
+    assert main(command) == 2
+    assert "not a saved model" in capsys.readouterr().err
+    architectures = [SPACE.sample(np.random.default_rng(seed)) for seed in range(8)]
+    known = RLM(["cifar100"], members=1, training=TrainingConfig(steps=5))
+    texts = [SPACE.onnx_text(architecture) for architecture in architectures]
+    known.fit(texts, np.arange(8.0)[:, None], progress=False)
+    known.save(tmp_path / "model")
+    assert main([*command, "--method", "random"]) == 2
+    assert "for the method rlm" in capsys.readouterr().err
+    begun = []
+
+    def surrogate(names, seed, *, warm_start):
+        begun.append(warm_start.predict(texts))
+        return get_predictor("ridge", names, seed=seed)
+
+    monkeypatch.setattr("nas_rlm.sampler.rlm_surrogate", surrogate)
+    assert main(command) == 0
+    np.testing.assert_array_equal(begun, [known.predict(texts)])
 
 
 def test_figures_that_differ_are_refused() -> None:

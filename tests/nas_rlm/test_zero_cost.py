@@ -19,9 +19,19 @@ from experiments import zero_cost as experiment
 from nas_rlm import nasbench201, zero_cost
 from nas_rlm.onnx_torch import OnnxNetwork, UnsupportedOperatorError, live
 from nas_rlm.predictors import Inputs, get_predictor
-from nas_rlm.zero_cost import SCORES, TABLE, Settings, format_table, read_table, score, scores
+from nas_rlm.zero_cost import (
+    SCORES,
+    Settings,
+    format_table,
+    read_table,
+    score,
+    scores,
+    table_name,
+    tabulated,
+)
 from search_spaces import SPACES, get_space
 from search_spaces.costs import count
+from search_spaces.nasbench101 import NASBench101
 
 SPACE = get_space("nasbench201")
 CONVOLUTION = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"
@@ -293,12 +303,30 @@ def test_equal_functions_are_scored_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert scores(SPACE, []).shape == (0, len(SCORES))
 
 
+def test_what_is_tabulated_need_not_be_computed() -> None:
+    assert tabulated(SPACE, list(SPACE)[::1000])
+    other = get_space("nats_size")
+    some = [other.sample(np.random.default_rng(seed)) for seed in range(2)]
+    assert not tabulated(other, [])
+    scores(other, some[:1])
+    assert tabulated(other, some[:1])
+    assert not tabulated(other, some)
+
+
+def test_networks_of_nasbench101_are_scored_narrower() -> None:
+    space = get_space("nasbench101")
+    cell = space.parse("01/00 input,output")
+    [found] = scores(space, [cell], seed=1)
+    narrow = NASBench101(channels=16).onnx_model(cell, batch_size=32, image_size=8)
+    assert found.tolist() == list(score(narrow, seed=1).values())
+
+
 Table = tuple[list[str], np.ndarray, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def table() -> Table:
-    return read_table(files("nas_rlm").joinpath(TABLE).read_bytes())
+    return read_table(files("nas_rlm").joinpath(table_name("nasbench201")).read_bytes())
 
 
 class TestTable:
@@ -322,19 +350,21 @@ class TestTable:
     def test_is_made_from_where_it_was_stopped(self, table: Table, tmp_path: Path) -> None:
         keys, values, _ = table
         unfinished = tmp_path / "table.npz"
-        unfinished.write_bytes(format_table(keys[:-1], values[:-1], experiment.provenance()))
-        made_keys, made, about = read_table(experiment.main(unfinished, processes=1))
+        unfinished.write_bytes(
+            format_table(keys[:-1], values[:-1], experiment.provenance(SPACE.name))
+        )
+        made_keys, made, about = read_table(experiment.main(SPACE, unfinished, processes=1))
         assert made_keys == keys
         np.testing.assert_array_equal(made[:-1], values[:-1])
         np.testing.assert_allclose(made[-1], values[-1], rtol=1e-3)
-        assert about == experiment.provenance()
+        assert about == experiment.provenance(SPACE.name)
 
     def test_is_not_made_of_two_settings(self, table: Table, tmp_path: Path) -> None:
         keys, values, about = table
         unfinished = tmp_path / "table.npz"
         unfinished.write_bytes(format_table(keys[:9], values[:9], {**about, "batch_size": 1}))
         with pytest.raises(ValueError, match="with other settings or versions; move it away"):
-            experiment.main(unfinished)
+            experiment.main(SPACE, unfinished)
 
     def test_orders_accuracies(self) -> None:
         benchmark = nasbench201("cifar10", devices=("gpu",))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from search_spaces import ArchitectureError, count, get_space, validate
+from search_spaces.nasbench101 import NASBench101
 
 SPACE = get_space("nasbench101")
 INCEPTION = (
@@ -36,6 +37,18 @@ def test_numbers_of_small_cells_are_those_published():
             break
         found[vertices] += 1
     assert found == {2: 1, 3: 6, 4: 84, 5: 2441}
+
+
+def test_narrower_networks():
+    architecture = SPACE.parse(INCEPTION)
+    narrow = NASBench101(channels=16)
+    validate(narrow.onnx_text(architecture))
+    # Convolutions have about as many weights as the channels that they read times those they make.
+    few = count(narrow.onnx_model(architecture)).parameters
+    assert 2_694_282 / few == pytest.approx(64, rel=0.1)
+    assert NASBench101(channels=128).onnx_text(architecture) == SPACE.onnx_text(architecture)
+    with pytest.raises(ValueError, match="channels must be at least 6, not 5"):
+        NASBench101(channels=5)
 
 
 def test_isomorphic_cells_have_one_key():
