@@ -83,3 +83,9 @@ def run_cells(
 
 def _is_of(cell: Mapping[str, Any], record: Record) -> bool:
     return cell.items() <= record.items()
+
+
+def read_records(name: str, folder: Path = RESULTS) -> list[Record]:
+    """All records of a results file, in the order in which they were measured."""
+    records: list[Record] = json.loads((folder / f"{name}.json").read_text())["records"]
+    return records

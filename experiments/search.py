@@ -5,8 +5,8 @@ the tables, or set ``NAS_RLM_DATA``. Problems are CIFAR-10 test accuracy of NAS-
 the latency on a device, against all four (``all``), and accuracy alone (``cifar10``,
 ``cifar100``); and of Accel-NASBench, ImageNet accuracy against the latency on an FPGA
 (``accel``). Reported are seeds 0 to 9; settings were chosen on seeds from 100 on. Writes
-``search.json``, ``search.md`` and plots in ``experiments/results`` and goes on where it was
-stopped.
+``search.json`` and, of all that is in it, ``search.md`` and plots in ``experiments/results``; goes
+on where it was stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from experiments.records import RESULTS, Record, provenance, run_cells
+from experiments.records import RESULTS, Record, provenance, read_records, run_cells
 from nas_rlm.benchmarks import Benchmark, nasbench201
 from nas_rlm.files import write_text
 from nas_rlm.markdown import markdown_table, marked_intervals
@@ -73,14 +73,17 @@ def main(arguments: argparse.Namespace) -> None:
     ]
     sources = {problem: benchmark.provenance for problem, benchmark in benchmarks.items()}
     about = provenance("python -m experiments.search", sources)
+    run_cells(arguments.name, about, cells, measure, jobs=arguments.jobs)
+    # Reported is all that there is, whatever was asked for now.
     records = [
         {**record, "rows": np.array(record["rows"].split(), dtype=np.intp)}
-        for record in run_cells(arguments.name, about, cells, measure, jobs=arguments.jobs)
+        for record in sorted(read_records(arguments.name), key=lambda record: record["seed"])
     ]
     tables = []
-    for problem in dict.fromkeys(record["problem"] for record in records):
+    for problem, benchmark in benchmarks.items():
         here = [record for record in records if record["problem"] == problem]
-        benchmark = benchmarks[problem]
+        if not here:
+            continue
         tables.append(_table(benchmark, here))
         if len(benchmark.objectives) == 2:
             _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, here)
@@ -110,7 +113,7 @@ def _shares(benchmark: Benchmark, record: Record) -> NDArray[np.float64]:
 def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
     """What was found, a row for each method."""
     methods = _by_method(records)
-    columns = {}
+    columns = {"seeds": [str(len(mine)) for mine in methods.values()]}
     if len(benchmark.objectives) == 1:
         for n in BUDGETS:
             regrets = [
@@ -142,8 +145,7 @@ def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
     objectives = " and ".join(objective.label for objective in benchmark.objectives)
     titles = [METHODS[name].title for name in methods]
     rows = zip(titles, *columns.values(), strict=True)
-    seeds = len({record["seed"] for record in records})
-    return f"{objectives}, {seeds} seeds:\n\n{markdown_table(['method', *columns], rows)}"
+    return f"{objectives}:\n\n{markdown_table(['method', *columns], rows)}"
 
 
 def _plot(path: Path, benchmark: Benchmark, records: Sequence[Record]) -> None:
