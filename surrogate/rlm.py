@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtrit
@@ -21,6 +17,7 @@ from scipy.stats.qmc import MultivariateNormalQMC
 from tqdm import tqdm
 
 from surrogate import decoding, prior
+from surrogate.checkpoints import CheckpointError, damaged, read_checkpoint, write_checkpoint
 from surrogate.digits import DigitLosses
 from surrogate.labels import check_labels
 from surrogate.model import Batch, ModelConfig, RegressionLanguageModel
@@ -31,7 +28,6 @@ from surrogate.teacher import Earlier, Lessons, Teacher
 from surrogate.text import Tokenizer
 from surrogate.training import Examples, TrainingConfig, train
 
-CHECKPOINT_VERSION = 5
 CALIBRATED = 256
 """Texts that the spread of digits is set by."""
 _CALIBRATING = 8
@@ -39,10 +35,6 @@ _CALIBRATING = 8
 TAILS = 4
 """Degrees of freedom of Student's t distribution, which draws follow: where labels come from a
 search, one error in thirty is beyond three standard deviations, not one in four hundred."""
-
-
-class CheckpointError(ValueError):
-    """A saved model that is not whole, not ours, or of another version."""
 
 
 class RLM:
@@ -478,12 +470,7 @@ class RLM:
             FileExistsError: The folder exists and holds something other than a saved model.
         """
         tokenizer = self._fitted()
-        folder = Path(folder)
-        if folder.exists() and not (folder / "rlm.json").exists() and any(folder.iterdir()):
-            raise FileExistsError(f"{folder} holds something else; name another folder")
-        folder.parent.mkdir(parents=True, exist_ok=True)
         description = {
-            "version": CHECKPOINT_VERSION,
             "objectives": self.objectives,
             "simplified": self.simplified,
             "members": self.members,
@@ -502,22 +489,13 @@ class RLM:
                 }
                 for s in self._scales
             ],
-            "tokenizer_sha256": tokenizer.sha256(),
         }
         weights = {
             f"{member}.{name}": value.cpu().contiguous()
             for member, model in enumerate(self._models)
             for name, value in model.state_dict().items()
         }
-        with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
-            new = Path(unfinished) / "model"
-            new.mkdir()
-            (new / "rlm.json").write_text(json.dumps(description, indent=1))
-            (new / "tokenizer.json").write_text(json.dumps(tokenizer.to_dict(), indent=1))
-            safetensors.torch.save_file(weights, new / "weights.safetensors")
-            if folder.exists():
-                os.replace(folder, Path(unfinished) / "old")
-            os.replace(new, folder)
+        write_checkpoint(Path(folder), description, tokenizer, weights)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "cpu") -> RLM:
@@ -527,26 +505,8 @@ class RLM:
             CheckpointError: A file is missing or damaged, or they do not belong together.
         """
         folder = Path(folder)
+        description, tokenizer, weights = read_checkpoint(folder)
         try:
-            description = json.loads((folder / "rlm.json").read_text())
-            vocabulary = json.loads((folder / "tokenizer.json").read_text())
-            weights = safetensors.torch.load_file(folder / "weights.safetensors")
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise CheckpointError(
-                f"{folder} is not a saved model: {error.filename} is missing"
-            ) from error
-        except (ValueError, safetensors.SafetensorError) as error:
-            raise CheckpointError(
-                f"{folder} is damaged ({error}); train the model again"
-            ) from error
-        version = description.get("version") if isinstance(description, dict) else None
-        if version != CHECKPOINT_VERSION:
-            raise CheckpointError(
-                f"{folder} has version {version}, this program reads version "
-                f"{CHECKPOINT_VERSION}; train the model again"
-            )
-        try:
-            tokenizer = Tokenizer(**vocabulary)
             rlm = cls(
                 description["objectives"],
                 simplified=description["simplified"],
@@ -560,17 +520,9 @@ class RLM:
             rlm._spread = np.array(description["spread"], dtype=np.float64)
             rlm._sample_spread = np.array(description["sample_spread"], dtype=np.float64)
             rlm._scales = [Scale(**scale) for scale in description["scales"]]
-            expected_sha256 = description["tokenizer_sha256"]
             models = description["models"]
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{folder} is damaged ({error}); train the model again"
-            ) from error
-        if tokenizer.sha256() != expected_sha256:
-            raise CheckpointError(
-                f"{folder}: tokenizer.json is not the one the weights were trained with; "
-                "restore it or train the model again"
-            )
+            raise damaged(folder, error) from error
         rlm._tokenizer = tokenizer
         for member in range(models):
             model = RegressionLanguageModel(rlm._config()).to(rlm.device).eval()
