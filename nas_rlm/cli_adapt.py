@@ -6,12 +6,33 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas_rlm.cli_arguments import Commands, add_command, add_model, add_quiet, add_space
+
 if TYPE_CHECKING:
     from search_spaces.base import SearchSpace
     from surrogate import RLM
 
 
-def run(arguments: argparse.Namespace) -> None:
+def add_commands(commands: Commands) -> None:
+    """Add what is in this file to the command line."""
+    command = add_command(
+        commands,
+        "adapt",
+        "learn a new device from ten measurements",
+        "Learn the latencies of a new device from a few measurements and a model of devices that\n"
+        "are known. Where there are no measurements yet, the architectures are chosen that tell\n"
+        "most of all others, and written into the table to be filled in.",
+        "nas-rlm train --devices pixel3,eyeriss,cpu,gpu --labels 900 --out known\n"
+        "  nas-rlm adapt known phone.csv --out phone",
+    )
+    command.set_defaults(run=_run)
+    add_quiet(command)
+    add_space(command)
+    add_model(command)
+    _add_options(command)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     """Say what to measure, or learn from what was measured."""
     from search_spaces import get_space
     from surrogate import RLM
@@ -69,8 +90,7 @@ def _adapt(arguments: argparse.Namespace, space: SearchSpace, known: RLM, column
     )
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model", type=Path, metavar="MODEL", help="of devices that are known, see `nas-rlm train`"
     )

@@ -6,10 +6,24 @@ import argparse
 import os
 from pathlib import Path
 
+from nas_rlm.cli_arguments import Commands, add_command
 from nas_rlm.config import DATA_VARIABLE, IMPORTED
 
 
-def list_all(arguments: argparse.Namespace) -> None:
+def add_commands(commands: Commands) -> None:
+    """Add what is in this file to the command line."""
+    command = add_command(
+        commands,
+        "data",
+        "import the publishers' own files",
+        "Import the files that benchmarks and latencies were published as. Nothing in a file is\n"
+        "run. What comes of it are tables, in a folder that every command takes as --data.",
+        "nas-rlm data import help_nasbench201 HELP/data/nasbench201 --data tables",
+    )
+    _add_actions(command)
+
+
+def _list_all(arguments: argparse.Namespace) -> None:
     """What can be imported, and what is there."""
     from nas_rlm.publishers import PUBLISHERS
 
@@ -27,7 +41,7 @@ def list_all(arguments: argparse.Namespace) -> None:
         print(_described(path))
 
 
-def get(arguments: argparse.Namespace) -> None:
+def _get(arguments: argparse.Namespace) -> None:
     """Download a publisher's file, or go on with it."""
     from nas_rlm.downloads import download
     from nas_rlm.publishers import get_publisher
@@ -47,7 +61,7 @@ def get(arguments: argparse.Namespace) -> None:
     print(f"{path}\nnext: nas-rlm data import {publisher.name} {path}")
 
 
-def import_(arguments: argparse.Namespace) -> None:
+def _import(arguments: argparse.Namespace) -> None:
     """Read a publisher's file into the folder of tables."""
     from nas_rlm.imports import import_table
     from nas_rlm.publishers import get_publisher
@@ -62,7 +76,7 @@ def import_(arguments: argparse.Namespace) -> None:
         print(f"  left out, {why}: {number:,}")
 
 
-def check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> None:
     """Read every imported table whole."""
     folder = _folder(arguments)
     paths = [] if folder is None else _tables(folder)
@@ -74,8 +88,7 @@ def check(arguments: argparse.Namespace) -> None:
         print(f"{path.name}: {check_table(path)}")
 
 
-def add_commands(command: argparse.ArgumentParser) -> None:
-    """Add what there is to do."""
+def _add_actions(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(metavar="ACTION", required=True, title="actions")
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument(
@@ -85,10 +98,10 @@ def add_commands(command: argparse.ArgumentParser) -> None:
         help=f"the folder of tables (default: the environment variable {DATA_VARIABLE})",
     )
     action = actions.add_parser("list", parents=[data], help="what can be imported, what is there")
-    action.set_defaults(run=list_all)
+    action.set_defaults(run=_list_all)
 
     action = actions.add_parser("get", help="download a publisher's file")
-    action.set_defaults(run=get, resumable=True)
+    action.set_defaults(run=_get, resumable=True)
     action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
     action.add_argument(
         "--out", type=Path, default=Path(), metavar="FOLDER", help="where it goes (default: here)"
@@ -99,7 +112,7 @@ def add_commands(command: argparse.ArgumentParser) -> None:
     action = actions.add_parser(
         "import", parents=[data], help="read a publisher's file into the folder of tables"
     )
-    action.set_defaults(run=import_)
+    action.set_defaults(run=_import)
     action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
     action.add_argument("path", type=Path, metavar="PATH", help="the file or folder")
     action.add_argument(
@@ -109,7 +122,7 @@ def add_commands(command: argparse.ArgumentParser) -> None:
     )
 
     action = actions.add_parser("check", parents=[data], help="read all imported tables whole")
-    action.set_defaults(run=check)
+    action.set_defaults(run=_check)
 
 
 def _folder(arguments: argparse.Namespace) -> Path | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas_rlm.cli_arguments import Commands, add_command, add_quiet, add_space
 from nas_rlm.measure_settings import Settings
 
 if TYPE_CHECKING:
@@ -15,7 +16,25 @@ if TYPE_CHECKING:
 _DEFAULTS = Settings()
 
 
-def run(arguments: argparse.Namespace) -> None:
+def add_commands(commands: Commands) -> None:
+    """Add what is in this file to the command line."""
+    command = add_command(
+        commands,
+        "measure",
+        "measure latencies on this machine",
+        "Measure latencies on this machine with ONNX Runtime: of architectures of a space, given\n"
+        "or drawn, or of ONNX files. What comes of it is a table for `nas-rlm compare` and\n"
+        "`nas-rlm train`. A measurement that was stopped goes on where it was when the same\n"
+        "command is given again; a larger --count adds to it.",
+        "nas-rlm measure --count 200 --device laptop --out laptop.csv",
+    )
+    command.set_defaults(run=_run, resumable=True)
+    add_quiet(command)
+    add_space(command)
+    _add_options(command)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     """Measure, and say what came of it."""
     from nas_rlm.campaign import measure_all
     from nas_rlm.measure import MeasureError
@@ -85,8 +104,7 @@ def _summary(arguments: argparse.Namespace, settings: Settings, campaign: Campai
     return "\n".join(lines)
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
-    """Add what only this command has."""
+def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "architectures", nargs="*", metavar="ARCH", help="in the space's notation, quoted"
     )
