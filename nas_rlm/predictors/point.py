@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from nas_rlm.predictors.base import Inputs, Predictor
 from surrogate.scale import Scale, to_coordinates, to_values
 
+STALE = 1.5
+"""Factor of labels after which a predictor that goes on from another measures its errors anew."""
+
 
 class _Errors(NamedTuple):
     """What cross-validation says about a predictor."""
@@ -29,7 +32,8 @@ class PointPredictor(Predictor):
     computed when the first samples are asked for, since that takes ``folds`` more trainings. They
     are measured on each objective's `Scale`, where errors are about as large for slow networks
     as for fast ones, and drawn for all objectives of a training example together, so that errors
-    that occur together stay together.
+    that occur together stay together. One that goes on from another with about as many labels
+    takes that one's residuals for its own.
 
     Args:
         objectives: Names of the k numbers, accuracy first.
@@ -44,12 +48,24 @@ class PointPredictor(Predictor):
         self.folds = folds
         self._examples: tuple[Inputs, NDArray[np.float64]] | None = None
         self._errors: _Errors | None = None
+        self._earlier: NDArray[np.float64] | None = None
+
+    def go_on_from(self, earlier: Predictor, promising: Inputs | None = None) -> bool:
+        if type(earlier) is not type(self) or earlier.objectives != self.objectives:
+            return False
+        if earlier._errors is None:
+            return False
+        self._earlier = earlier._errors.residuals
+        return True
 
     def fit(self, inputs: Inputs, values: ArrayLike, *, progress: bool = False) -> Self:
         values = self.check_labels(inputs, values)
+        earlier, self._earlier = self._earlier, None
         self._examples = self._errors = None
         self._fit(inputs, values, progress)
         self._examples = inputs, values
+        if earlier is not None and len(values) < STALE * len(earlier):
+            self._errors = _Errors(_scales(values), earlier)
         return self
 
     @abstractmethod
@@ -124,12 +140,17 @@ class PointPredictor(Predictor):
             twin._fit(*twin._examples, False)
             predicted[held_out] = twin.predict(inputs[held_out])
 
-        scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
+        scales = _scales(values)
         residuals = _coordinates(scales, values) - _coordinates(scales, predicted)
         residuals -= np.nanmean(residuals, axis=0)
         for column, have in zip(residuals.T, known.T, strict=True):
             column[~have] = rng.choice(column[have], (~have).sum())
         return _Errors(scales, residuals)
+
+
+def _scales(values: NDArray[np.float64]) -> list[Scale]:
+    """Of labels, (n, k), NaN where missing."""
+    return [Scale.fit(column[~np.isnan(column)]) for column in values.T]
 
 
 def fit_scale(labels: NDArray[np.float64]) -> Scale:

@@ -99,6 +99,36 @@ def test_errors_that_occur_together_stay_together(inputs: Inputs) -> None:
     assert abs(correlation[0, 2]) < 0.4
 
 
+def test_errors_of_an_earlier_predictor_are_measured_anew_once_they_are_stale(
+    inputs: Inputs, latency: NDArray[np.float64]
+) -> None:
+    class Counted(Nearest):
+        trainings = 0
+
+        def _fit(self, inputs: Inputs, values: NDArray[np.float64], progress: bool) -> None:
+            Counted.trainings += 1
+            super()._fit(inputs, values, progress)
+
+    def trained(labels: int, earlier: Counted | None = None) -> tuple[Counted, int]:
+        predictor = Counted(["ms"], folds=4)
+        if earlier is not None:
+            assert predictor.go_on_from(earlier)
+        before = Counted.trainings
+        predictor.fit(inputs[np.arange(labels)], latency[:labels, None])
+        assert np.ptp(predictor.sample(inputs, 50)[0]) > 0
+        return predictor, Counted.trainings - before
+
+    first, trainings = trained(20)
+    assert trainings == 1 + 4
+    second, trainings = trained(25, first)
+    assert trainings == 1
+    assert trained(29, second)[1] == 1
+    assert trained(30, second)[1] == 1 + 4  # half as many again as those of the first
+    alone = Counted(["ms"], folds=4)
+    assert not alone.go_on_from(Counted(["ms"]))  # which has measured none
+    assert not alone.go_on_from(Nearest(["ms"]).fit(inputs, latency[:, None]))
+
+
 def test_every_fold_learns_from_rare_labels(inputs: Inputs) -> None:
     class Watched(Nearest):
         least = 40
