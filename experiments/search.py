@@ -43,6 +43,8 @@ PROBLEMS: dict[str, Callable[[str | None], Benchmark]] = {
 """Problem to what makes it from a folder of tables."""
 EXPENSIVE = ("lightgbm", "flan")
 """Methods that must be asked for."""
+LEAST_SEEDS = 5
+"""Methods with fewer are not reported yet."""
 _LEGEND = (
     "By distinct evaluations, mean and 95 % interval: share of the true hypervolume, share of the "
     "points of the true front that were found, and regret, by how much the best accuracy found "
@@ -83,7 +85,7 @@ def main(arguments: argparse.Namespace) -> None:
     tables = []
     for problem, benchmark in benchmarks.items():
         here = [record for record in records if record["problem"] == problem]
-        if not here:
+        if not _by_method(here):
             continue
         tables.append(_table(benchmark, here))
         if len(benchmark.objectives) == 2:
@@ -94,9 +96,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The records of each method that there are, in the order of the registry."""
+    """The records of each method that there are enough of, in the order of the registry."""
     mine = {name: [r for r in records if r["method"] == name] for name in METHODS}
-    return {name: found for name, found in mine.items() if found}
+    return {name: found for name, found in mine.items() if len(found) >= LEAST_SEEDS}
 
 
 def _regret(benchmark: Benchmark, rows: NDArray[np.intp], budget: int) -> float:
