@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -85,11 +85,18 @@ def main(arguments: argparse.Namespace) -> None:
     tables = []
     for problem, benchmark in benchmarks.items():
         here = [record for record in records if record["problem"] == problem]
-        if not _by_method(here):
+        methods = _by_method(here)
+        if not methods:
             continue
-        tables.append(_table(benchmark, here))
+        shares = {}
+        if len(benchmark.objectives) > 1:
+            shares = {
+                name: np.array([_shares(benchmark, record) for record in mine])
+                for name, mine in methods.items()
+            }
+        tables.append(_table(benchmark, methods, shares))
         if len(benchmark.objectives) == 2:
-            _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, here)
+            _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, methods, shares)
     text = "\n".join([_LEGEND, *tables])
     write_text(RESULTS / f"{arguments.name}.md", text)
     print(text)
@@ -113,9 +120,12 @@ def _shares(benchmark: Benchmark, record: Record) -> NDArray[np.float64]:
     return np.pad(shares, (0, max(BUDGETS) - len(shares)), mode="edge")
 
 
-def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
+def _table(
+    benchmark: Benchmark,
+    methods: Mapping[str, Sequence[Record]],
+    shares: Mapping[str, NDArray[np.float64]],
+) -> str:
     """What was found, a row for each method."""
-    methods = _by_method(records)
     columns = {"seeds": [str(len(mine)) for mine in methods.values()]}
 
     def regrets(budget: int) -> list[list[float]]:
@@ -128,10 +138,9 @@ def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
             f"{found.count(0)} of {len(found)}" for found in regrets(64)
         ]
     else:
-        shares = [np.array([_shares(benchmark, r) for r in mine]) for mine in methods.values()]
         for n in BUDGETS:
             columns[f"share at {n}"] = marked_intervals(
-                [curves[:, n - 1] for curves in shares], max
+                [curves[:, n - 1] for curves in shares.values()], max
             )
         fronts = [
             [np.isin(benchmark.true_front, r["rows"]).mean() for r in mine]
@@ -152,13 +161,13 @@ def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
     return f"{objectives}:\n\n{markdown_table(['method', *columns], rows)}"
 
 
-def _plot(path: Path, benchmark: Benchmark, records: Sequence[Record]) -> None:
+def _plot(
+    path: Path,
+    benchmark: Benchmark,
+    methods: Mapping[str, Sequence[Record]],
+    shares: Mapping[str, NDArray[np.float64]],
+) -> None:
     """Hypervolume over evaluations, and the median front after half of the budget."""
-    methods = _by_method(records)
-    shares = {
-        name: np.array([_shares(benchmark, record) for record in mine])
-        for name, mine in methods.items()
-    }
     evaluated = {
         name: [benchmark.values[record["rows"][: BUDGETS[1]]] for record in mine]
         for name, mine in methods.items()

@@ -107,10 +107,10 @@ if __name__ == "__main__":
     parser.add_argument("--space", choices=SPACES, default=SPACES[0])
     chosen = parser.parse_args()
     name = chosen.space
-    # Of a space too large to enumerate, what there is a table of.
-    wanted = get_space(name) if name == SPACES[0] else tabular(name, data=chosen.folder).space
-    rest = UNFINISHED / table_name(name)
+    wanted, rest = get_space(name), UNFINISHED / table_name(name)
     try:
+        if wanted.size > wanted.affordable:
+            wanted = tabular(name, data=chosen.folder).space
         content = main(wanted, rest)
     except ValueError as error:
         sys.exit(str(error))

@@ -29,7 +29,27 @@ def add_commands(commands: Commands) -> None:
     add_quiet(command)
     add_space(command)
     add_model(command)
-    _add_options(command)
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="of devices that are known, see `nas-rlm train`"
+    )
+    command.add_argument(
+        "table",
+        type=Path,
+        metavar="CSV",
+        help="what was measured; where there is no such file yet, what to measure goes there",
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the device's model goes"
+    )
+    command.add_argument(
+        "--device",
+        metavar="NAME",
+        help="of the column NAME_latency_ms (default: the table's name without its ending)",
+    )
+    command.add_argument(
+        "--count", type=int, default=10, metavar="N", help="architectures to choose"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of every random choice")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -88,27 +108,3 @@ def _adapt(arguments: argparse.Namespace, space: SearchSpace, known: RLM, column
         f"nas-rlm predict {arguments.out} --all --out predictions.csv has it for every "
         "architecture, with standard deviations"
     )
-
-
-def _add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "model", type=Path, metavar="MODEL", help="of devices that are known, see `nas-rlm train`"
-    )
-    command.add_argument(
-        "table",
-        type=Path,
-        metavar="CSV",
-        help="what was measured; where there is no such file yet, what to measure goes there",
-    )
-    command.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="where the device's model goes"
-    )
-    command.add_argument(
-        "--device",
-        metavar="NAME",
-        help="of the column NAME_latency_ms (default: the table's name without its ending)",
-    )
-    command.add_argument(
-        "--count", type=int, default=10, metavar="N", help="architectures to choose"
-    )
-    command.add_argument("--seed", type=int, default=0, help="of every random choice")

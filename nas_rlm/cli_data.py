@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from nas_rlm.cli_arguments import Commands, add_command
+from nas_rlm.cli_arguments import Commands, add_command, add_quiet
 from nas_rlm.config import DATA_VARIABLE, IMPORTED
 
 
@@ -20,7 +20,40 @@ def add_commands(commands: Commands) -> None:
         "run. What comes of it are tables, in a folder that every command takes as --data.",
         "nas-rlm data import help_nasbench201 HELP/data/nasbench201 --data tables",
     )
-    _add_actions(command)
+    actions = command.add_subparsers(metavar="ACTION", required=True, title="actions")
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help=f"the folder of tables (default: the environment variable {DATA_VARIABLE})",
+    )
+    action = actions.add_parser("list", parents=[data], help="what can be imported, what is there")
+    action.set_defaults(run=_list_all)
+
+    action = actions.add_parser("get", help="download a publisher's file")
+    action.set_defaults(run=_get, resumable=True)
+    action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
+    action.add_argument(
+        "--out", type=Path, default=Path(), metavar="FOLDER", help="where it goes (default: here)"
+    )
+    action.add_argument("--mirror", metavar="URL", help="another address of the same file")
+    add_quiet(action)
+
+    action = actions.add_parser(
+        "import", parents=[data], help="read a publisher's file into the folder of tables"
+    )
+    action.set_defaults(run=_import)
+    action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
+    action.add_argument("path", type=Path, metavar="PATH", help="the file or folder")
+    action.add_argument(
+        "--any-file",
+        action="store_true",
+        help="even if its checksum is not that of the publisher's file",
+    )
+
+    action = actions.add_parser("check", parents=[data], help="read all imported tables whole")
+    action.set_defaults(run=_check)
 
 
 def _list_all(arguments: argparse.Namespace) -> None:
@@ -86,43 +119,6 @@ def _check(arguments: argparse.Namespace) -> None:
 
     for path in paths:
         print(f"{path.name}: {check_table(path)}")
-
-
-def _add_actions(command: argparse.ArgumentParser) -> None:
-    actions = command.add_subparsers(metavar="ACTION", required=True, title="actions")
-    data = argparse.ArgumentParser(add_help=False)
-    data.add_argument(
-        "--data",
-        type=Path,
-        metavar="FOLDER",
-        help=f"the folder of tables (default: the environment variable {DATA_VARIABLE})",
-    )
-    action = actions.add_parser("list", parents=[data], help="what can be imported, what is there")
-    action.set_defaults(run=_list_all)
-
-    action = actions.add_parser("get", help="download a publisher's file")
-    action.set_defaults(run=_get, resumable=True)
-    action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
-    action.add_argument(
-        "--out", type=Path, default=Path(), metavar="FOLDER", help="where it goes (default: here)"
-    )
-    action.add_argument("--mirror", metavar="URL", help="another address of the same file")
-    action.add_argument("--quiet", action="store_true", help="show no progress")
-
-    action = actions.add_parser(
-        "import", parents=[data], help="read a publisher's file into the folder of tables"
-    )
-    action.set_defaults(run=_import)
-    action.add_argument("name", metavar="NAME", help="see `nas-rlm data list`")
-    action.add_argument("path", type=Path, metavar="PATH", help="the file or folder")
-    action.add_argument(
-        "--any-file",
-        action="store_true",
-        help="even if its checksum is not that of the publisher's file",
-    )
-
-    action = actions.add_parser("check", parents=[data], help="read all imported tables whole")
-    action.set_defaults(run=_check)
 
 
 def _folder(arguments: argparse.Namespace) -> Path | None:

@@ -31,80 +31,6 @@ def add_commands(commands: Commands) -> None:
     command.set_defaults(run=_run, resumable=True)
     add_quiet(command)
     add_space(command)
-    _add_options(command)
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    """Measure, and say what came of it."""
-    from nas_rlm.campaign import measure_all
-    from nas_rlm.measure import MeasureError
-
-    settings = Settings(
-        **{name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
-    )
-    campaign = measure_all(
-        _candidates(arguments, settings),
-        arguments.out,
-        arguments.device,
-        settings,
-        models="models" if arguments.onnx else arguments.space,
-        progress=not arguments.quiet,
-    )
-    if campaign.rows:
-        print(_summary(arguments, settings, campaign))
-    if campaign.failures:
-        name, failure = next(iter(campaign.failures.items()))
-        raise MeasureError(
-            f"{len(campaign.failures)} of {len(campaign.failures) + len(campaign.rows)} could not "
-            f"be measured, the first was {name}: {failure}"
-        )
-
-
-def _candidates(arguments: argparse.Namespace, settings: Settings) -> Mapping[str, Candidate]:
-    from nas_rlm.campaign import of_files, of_space, sample_distinct
-    from nas_rlm.tables import read_table
-    from search_spaces import get_space
-
-    ways = arguments.architectures, arguments.count, arguments.table, arguments.onnx
-    if sum(map(bool, ways)) != 1:
-        raise ValueError(
-            "name the architectures to measure, or pass one of --count, --table and --onnx"
-        )
-    if arguments.onnx:
-        if arguments.image_size is not None:
-            raise ValueError(
-                "--image-size is for architectures: an ONNX file has a size of its own"
-            )
-        return of_files(arguments.onnx)
-    space = get_space(arguments.space)
-    if arguments.count:
-        return of_space(space, sample_distinct(space, arguments.count, arguments.seed), settings)
-    if arguments.table:
-        table = read_table(arguments.table, space, [], complete=False)
-        return of_space(space, table.architectures, settings)
-    return of_space(space, map(space.parse, arguments.architectures), settings)
-
-
-def _summary(arguments: argparse.Namespace, settings: Settings, campaign: Campaign) -> str:
-    import numpy as np
-
-    latencies = [row.measurement.median_ms for row in campaign.rows]
-    reached = sum(row.measurement.reached for row in campaign.rows)
-    drifted = sum(not row.reference.tolerated for row in campaign.rows)
-    drifts = [row.reference.drift for row in campaign.rows]
-    lines = [
-        f"{arguments.out}: {len(latencies):,} measured on {arguments.device}, "
-        f"{min(latencies):.3g} to {max(latencies):.3g} ms, median {np.median(latencies):.3g} ms",
-        f"  {reached:,} are known to ±{settings.half_width:.1%}",
-        f"  the reference model drifted by {min(drifts):+.1%} to {max(drifts):+.1%}; "
-        f"{drifted:,} are marked as drifted by more than {settings.drift:.1%}",
-    ]
-    if campaign.no_energy is not None:
-        lines.append(f"  no energy: {campaign.no_energy}")
-    return "\n".join(lines)
-
-
-def _add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "architectures", nargs="*", metavar="ARCH", help="in the space's notation, quoted"
     )
@@ -203,3 +129,73 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         metavar="S",
         help="to wait at most while it drifts by more; 0 only marks the rows",
     )
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Measure, and say what came of it."""
+    from nas_rlm.campaign import measure_all
+    from nas_rlm.measure import MeasureError
+
+    settings = Settings(
+        **{name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
+    )
+    campaign = measure_all(
+        _candidates(arguments, settings),
+        arguments.out,
+        arguments.device,
+        settings,
+        models="models" if arguments.onnx else arguments.space,
+        progress=not arguments.quiet,
+    )
+    if campaign.rows:
+        print(_summary(arguments, settings, campaign))
+    if campaign.failures:
+        name, failure = next(iter(campaign.failures.items()))
+        raise MeasureError(
+            f"{len(campaign.failures)} of {len(campaign.failures) + len(campaign.rows)} could not "
+            f"be measured, the first was {name}: {failure}"
+        )
+
+
+def _candidates(arguments: argparse.Namespace, settings: Settings) -> Mapping[str, Candidate]:
+    from nas_rlm.campaign import of_files, of_space, sample_distinct
+    from nas_rlm.tables import read_table
+    from search_spaces import get_space
+
+    ways = arguments.architectures, arguments.count, arguments.table, arguments.onnx
+    if sum(map(bool, ways)) != 1:
+        raise ValueError(
+            "name the architectures to measure, or pass one of --count, --table and --onnx"
+        )
+    if arguments.onnx:
+        if arguments.image_size is not None:
+            raise ValueError(
+                "--image-size is for architectures: an ONNX file has a size of its own"
+            )
+        return of_files(arguments.onnx)
+    space = get_space(arguments.space)
+    if arguments.count:
+        return of_space(space, sample_distinct(space, arguments.count, arguments.seed), settings)
+    if arguments.table:
+        table = read_table(arguments.table, space, [], complete=False)
+        return of_space(space, table.architectures, settings)
+    return of_space(space, map(space.parse, arguments.architectures), settings)
+
+
+def _summary(arguments: argparse.Namespace, settings: Settings, campaign: Campaign) -> str:
+    import numpy as np
+
+    latencies = [row.measurement.median_ms for row in campaign.rows]
+    reached = sum(row.measurement.reached for row in campaign.rows)
+    drifted = sum(not row.reference.tolerated for row in campaign.rows)
+    drifts = [row.reference.drift for row in campaign.rows]
+    lines = [
+        f"{arguments.out}: {len(latencies):,} measured on {arguments.device}, "
+        f"{min(latencies):.3g} to {max(latencies):.3g} ms, median {np.median(latencies):.3g} ms",
+        f"  {reached:,} are known to ±{settings.half_width:.1%}",
+        f"  the reference model drifted by {min(drifts):+.1%} to {max(drifts):+.1%}; "
+        f"{drifted:,} are marked as drifted by more than {settings.drift:.1%}",
+    ]
+    if campaign.no_energy is not None:
+        lines.append(f"  no energy: {campaign.no_energy}")
+    return "\n".join(lines)

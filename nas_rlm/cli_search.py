@@ -47,7 +47,6 @@ def _add_search(commands: Commands) -> None:
     group.add_argument(
         "--budget", type=int, default=DEFAULTS.budget, help="distinct architectures to evaluate"
     )
-    group.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of every random choice")
     _add_method(group)
     group.add_argument(
         "--baseline-seeds",
@@ -97,7 +96,6 @@ def _add_worker(commands: Commands) -> None:
     group.add_argument(
         "--budget", type=int, default=DEFAULTS.budget, help="evaluations by all workers"
     )
-    group.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of every random choice")
     _add_method(group)
     _add_warm_start(group)
     group.add_argument(
@@ -175,6 +173,7 @@ def _plot(arguments: argparse.Namespace) -> None:
 
 
 def _add_method(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--seed", type=int, default=DEFAULTS.seed, help="of every random choice")
     group.add_argument(
         "--method",
         default=DEFAULTS.method,
