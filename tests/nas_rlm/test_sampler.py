@@ -224,6 +224,33 @@ def test_failed_trials_may_be_proposed_again_and_teach_nothing(benchmark):
     assert len(complete) == 7
 
 
+def test_pruned_trials_are_not_proposed_again_and_teach_nothing(benchmark):
+    trained = []
+    sampler = new_sampler(surrogate=ridge, on_training=trained.append)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def pruning(trial):
+        accuracy, _ = objective_of(benchmark)(trial)
+        if trial.number % 2:
+            raise optuna.TrialPruned
+        return accuracy
+
+    study.optimize(pruning, n_trials=20)
+    assert len(set(proposals(study))) == 20
+    assert trained == [6, 10], "labels of finished trials alone"
+
+
+def test_enqueued_trials_come_first_and_are_learnt_from(benchmark):
+    wanted = [dict(benchmark.architectures[row]) for row in (1, 2, 3, 4, 5, 6)]
+    study = optuna.create_study(directions=benchmark.directions, sampler=new_sampler())
+    for architecture in wanted:
+        study.enqueue_trial(architecture)
+    study.optimize(objective_of(benchmark), n_trials=7)
+    assert [trial.params for trial in study.trials[:6]] == wanted
+    assert study.sampler.model is not None, "trained on what was enqueued"
+    assert study.trials[6].params not in wanted
+
+
 class Small(SearchSpace):
     """The cells that have one operation on every edge but two: twenty-five of them."""
 
