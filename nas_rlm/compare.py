@@ -142,7 +142,7 @@ def _check_data(grid: Grid, data: Labelled) -> None:
     if max(grid.labels) > rows - 2:
         raise ComparisonError(
             f"{max(grid.labels)} labels leave nothing to test on: there are {rows:,} rows, of "
-            f"which at most {rows - 2:,} can be trained on"
+            f"which at most {max(rows - 2, 0):,} can be trained on"
         )
     for objective, column in zip(data.objectives, data.values.T, strict=True):
         if not np.nanmin(column, initial=np.inf) < np.nanmax(column, initial=-np.inf):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.logging import get_logger
 
 from nas_rlm import columnar
 from nas_rlm.columnar import Columns
@@ -27,6 +28,11 @@ from nas_rlm.config import DATA_VARIABLE, IMPORTED
 from nas_rlm.unpickling import unpickle
 from search_spaces import get_space
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
+
+COSTS = ("_latency_ms", "_energy_mj", "_img_s")
+"""Endings of the names of what a device was measured for: positive, if it was measured."""
+
+_logger = get_logger(__name__)
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -122,14 +128,16 @@ def read_table(
         architecture_columns: What holds the architectures in a CSV file: one column, or several
             whose cells are the parts of the notation, with a blank between them.
         complete: Require every architecture of the space, and return them in its order.
-        missing: Let cells be empty: what was not measured is NaN.
+        missing: Let cells be empty: what was not measured is NaN. So is what a device cannot have
+            taken, zero or less, with a warning that says how often.
         repeated: Let an architecture have several rows, of which the mean is taken, rather than
             refuse it, since a table may contradict itself by mistake.
 
     Raises:
         TableError: The file is missing, truncated or no table, lacks a column, or has an empty
-            cell that it may not have, a figure that is not a finite number, an architecture that
-            is unknown or listed twice and may not be, or, if ``complete``, too few rows.
+            cell that it may not have, a figure that is not a finite number or that no device can
+            have taken, an architecture that is unknown or listed twice and may not be, or, if
+            ``complete``, too few rows.
     """
     path = Path(path)
     content = _bytes(path)
@@ -137,6 +145,7 @@ def read_table(
         notation, figures = _imported_rows(path, content, space, columns, missing)
     else:
         notation, figures = _csv_rows(path, content, columns, architecture_columns, missing)
+    _leave_out_impossible(path, columns, figures, missing)
     architectures, place = _parse_architectures(path, space, notation, repeated)
     values = _means(figures, place, len(architectures))
     if complete:
@@ -287,6 +296,26 @@ def _parse_csv(path: Path, text: str) -> tuple[tuple[str, ...], list[list[str]]]
                 "is the file truncated, or not separated by commas?"
             )
     return tuple(name.strip() for name in header), rows
+
+
+def _leave_out_impossible(
+    path: Path, columns: Sequence[str], figures: NDArray[np.float64], missing: bool
+) -> None:
+    """Make costs that are not positive NaN, where cells may be empty, in figures (n, k)."""
+    for name, column in zip(columns, figures.T, strict=True):
+        impossible = np.flatnonzero(column <= 0)
+        if not name.endswith(COSTS) or not len(impossible):
+            continue
+        first = f"{column[impossible[0]]:g} in row {impossible[0] + 2}"
+        if not missing:
+            raise TableError(
+                f"{path}, column {name!r}: {first} is no measurement; leave the column out"
+            )
+        _logger.warning(
+            f"{path}, column {name!r}: {len(impossible):,} of {len(column):,} figures are zero or "
+            f"negative and are left out, the first of them {first}"
+        )
+        column[impossible] = np.nan
 
 
 def _parse_architectures(

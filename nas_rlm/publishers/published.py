@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_rlm.tables import TableError, identity
+from nas_rlm.tables import COSTS, TableError, identity
 from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 
-COSTS = ("_latency_ms", "_energy_mj", "_img_s")
-"""Endings of the names of what a device was measured for: positive, if it was measured."""
 # Within a column of the files read here the largest figure is at most 40 times the smallest.
 _WIDEST_RATIO = 300
 _USUAL_LATENCY_MS = (0.1, 10_000)

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from nas_rlm import tables
@@ -114,6 +115,20 @@ def test_a_faulty_table_is_refused_with_its_place(path: Path, text: str, message
     with pytest.raises(TableError, match=re.escape(message)) as caught:
         read_table(write(path, text), SPACE, ["acc"])
     assert str(caught.value).startswith(str(path))
+
+
+def test_what_no_device_can_have_taken_is_left_out_and_counted(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    optuna.logging.enable_propagation()
+    write(path, GOOD.replace("1.5", "-1.5").replace("4e0", "0").replace("60", "-60"))
+    table = read_table(path, SPACE, ["cpu_latency_ms", "acc"], missing=True)
+    np.testing.assert_array_equal(table.column("cpu_latency_ms"), [2, 0.003, np.nan, np.nan])
+    assert -60 in table.column("acc"), "what is no cost may be negative"
+    (warning,) = caplog.messages
+    assert "'cpu_latency_ms': 2 of 4 figures" in warning
+    with pytest.raises(TableError, match=r"'cpu_latency_ms': -1\.5 in row 2 is no measurement"):
+        read_table(path, SPACE, ["cpu_latency_ms"])
 
 
 def test_what_was_not_measured_may_be_missing(path: Path) -> None:
