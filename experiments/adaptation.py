@@ -5,8 +5,8 @@ tables, or set ``NAS_RLM_DATA``. Each device of a table is left out in turn, in 
 model learns the others from 900 architectures, ten are chosen to be measured, and the device's
 model is tested on all the rest. Draws differ in what there is to choose from and in the training;
 reported are draws from 0 on, settings were chosen on seeds from 100 on. Writes ``adaptation.json``
-and ``adaptation.md`` in ``experiments/results`` and goes on where it was stopped; models of known
-devices are kept in ``--work``.
+and, of all that is in it, ``adaptation.md`` in ``experiments/results``; goes on where it was
+stopped; models of known devices are kept in ``--work``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.records import RESULTS, Record, provenance, run_cells
+from experiments.records import RESULTS, Record, provenance, read_records, run_cells
 from nas_rlm.adaptation import adapt, choose
 from nas_rlm.benchmark import Benchmark
 from nas_rlm.benchmarks import nasbench201
@@ -53,39 +53,48 @@ SHORTER: dict[str, Any] = {"members": 1, "pool": 2048}
 def main(arguments: argparse.Namespace, results: Path = RESULTS) -> None:
     """Measure what is missing and write the table."""
     folder, work = arguments.folder, arguments.work
-    benchmarks = {space: _benchmark(space, folder) for space in arguments.spaces}
+    benchmarks = {space: _benchmark(space, folder) for space in SPACES}
 
     def measure(space: str, device: str, draw: int) -> Record:
         return _adapted(_benchmark(space, folder), device, draw, work / space / _machine(device))
 
     cells = [
         {"space": space, "device": objective.name, "draw": draw}
+        for space in arguments.spaces
         for draw in range(arguments.draws)
-        for space, benchmark in benchmarks.items()
-        for objective in _settings_apart(_latencies(benchmark))
+        for objective in _settings_apart(_latencies(benchmarks[space]))
     ]
     sources = {space: benchmark.provenance for space, benchmark in benchmarks.items()}
     about = provenance("python -m experiments.adaptation", sources)
-    records = run_cells("adaptation", about, cells, measure, results, jobs=arguments.jobs)
-    tables = []
-    for space, benchmark in benchmarks.items():
-        rows = []
-        for objective in _latencies(benchmark):
-            mine = [r for r in records if (r["space"], r["device"]) == (space, objective.name)]
-            means = [mean_interval(r[figure] for r in mine) for figure in FIGURES]
-            rows.append([objective.label, *means])
-        every = [r for r in records if r["space"] == space]
-        rows.append(
-            ["mean", *(f"{np.mean([r[figure] for r in every]):.3f}" for figure in FIGURES)]
-        )
-        tables.append(markdown_table([space, "rho", f"within {NEAR:.0%}"], rows))
+    run_cells("adaptation", about, cells, measure, results, jobs=arguments.jobs)
+    # Reported is all that there is, whatever was asked for now.
+    records = read_records("adaptation", results)
+    tables = [
+        _table(benchmark, [record for record in records if record["space"] == space])
+        for space, benchmark in benchmarks.items()
+    ]
     text = (
         f"Rank correlation and share within {NEAR:.0%} of the measured latency, of a device from "
         f"{MEASURED} measurements of architectures that were chosen by a model of all other "
-        f"devices; mean and 95 % interval over {arguments.draws} draws.\n\n" + "\n".join(tables)
+        "devices; mean and 95 % interval over draws.\n\n" + "\n".join(filter(None, tables))
     )
     write_text(results / "adaptation.md", text)
     print(text)
+
+
+def _table(benchmark: Benchmark, records: Sequence[Record]) -> str:
+    """How well each device of a space is known, and all of them on average."""
+    if not records:
+        return ""
+    rows, means = [], []
+    for objective in _latencies(benchmark):
+        mine = [record for record in records if record["device"] == objective.name]
+        if mine:
+            figures = [[record[figure] for record in mine] for figure in FIGURES]
+            means.append(np.mean(figures, axis=1))
+            rows.append([objective.label, str(len(mine)), *map(mean_interval, figures)])
+    rows.append(["mean", "", *(f"{mean:.3f}" for mean in np.mean(means, axis=0))])
+    return markdown_table([benchmark.space.name, "draws", "rho", f"within {NEAR:.0%}"], rows)
 
 
 def _adapted(benchmark: Benchmark, device: str, draw: int, folder: Path) -> Record:

@@ -30,6 +30,7 @@ def test_a_machine_is_left_out_in_all_its_settings(table, tmp_path, monkeypatch)
     quick = {"members": 1, "pool": 16, "training": {"steps": 5, "passes": 2}}
     monkeypatch.setattr(adaptation, "SHORTER", quick)
     monkeypatch.setattr(adapting, "POOL", 24)
+    monkeypatch.setattr(adaptation, "SPACES", ("fbnet",))
     work = tmp_path / "work"
     arguments = Namespace(folder=str(table.parent), spaces=["fbnet"], draws=2, work=work, jobs=1)
     adaptation.main(arguments, tmp_path)
