@@ -64,7 +64,8 @@ def main(arguments: argparse.Namespace) -> None:
         benchmark = PROBLEMS[problem](folder)  # made again, lest it travels to every process
         start = time.perf_counter()
         sampler = make_sampler(method, benchmark, max(BUDGETS), seed)
-        found = search_distinct(benchmark, sampler, max(BUDGETS))
+        most = METHODS[method].trials
+        found = search_distinct(benchmark, sampler, max(BUDGETS), trials=most)
         seconds = time.perf_counter() - start
         return {"rows": " ".join(map(str, found.rows)), "trials": found.trials, "seconds": seconds}
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from surrogate import RLM
 
 TRIALS_PER_EVALUATION = 20
-"""A search ends after this many trials per architecture of its budget, repeats included."""
+"""Most trials of a search per architecture of its budget, repeats included; if no other is said."""
 
 
 def _rlm(
@@ -145,6 +145,8 @@ class Method(NamedTuple):
     """From benchmark, budget and seed; the RLM's has options too."""
     title: str
     colour: str
+    trials: int = TRIALS_PER_EVALUATION
+    """Most trials per architecture of a budget: less where each takes longer than the last."""
 
 
 METHODS: Mapping[str, Method] = {
@@ -153,7 +155,7 @@ METHODS: Mapping[str, Method] = {
     "nsga2": Method(_nsga2, "NSGA-II", "#0072B2"),
     "tpe": Method(_tpe, "TPE", "#009E73"),
     "nsga3": Method(_nsga3, "NSGA-III", "#56B4E9"),
-    "gp": Method(_gp, "Gaussian process", "#CC79A7"),
+    "gp": Method(_gp, "Gaussian process", "#CC79A7", trials=2),
     "local": Method(_local, "Local search", "#E6AB02"),
     "evolution": Method(_evolution, "Regularised evolution", "#8C510A"),
     "lightgbm": Method(_with("lightgbm"), "LightGBM in our loop", "#6A3D9A"),
@@ -233,6 +235,7 @@ def search_distinct(
     sampler: BaseSampler,
     budget: int,
     *,
+    trials: int = TRIALS_PER_EVALUATION,
     study: optuna.Study | None = None,
     after_evaluation: Callable[[Evaluations], None] | None = None,
 ) -> Evaluations:
@@ -240,13 +243,13 @@ def search_distinct(
 
     A sampler may propose an architecture again. It is then told the known values, which costs a
     real user nothing and so does not count. One that proposes what a table does not have is told
-    of the nearest that it has. A sampler that only repeats itself is stopped after
-    `TRIALS_PER_EVALUATION` trials per architecture of the budget.
+    of the nearest that it has. A sampler that only repeats itself is stopped.
 
     Args:
         benchmark: What to search.
         sampler: Proposes the architectures.
         budget: Distinct architectures, those of ``study`` included.
+        trials: Most trials per architecture of the budget, see `Method`.
         study: Go on with this study instead of a new one in memory.
         after_evaluation: Called after every new architecture with all there are.
     """
@@ -256,7 +259,7 @@ def search_distinct(
     known = evaluations(benchmark, study)
     seen = set(known.rows.tolist())
     budget = min(budget, benchmark.space.size)
-    while len(seen) < budget and known.trials < TRIALS_PER_EVALUATION * budget:
+    while len(seen) < budget and known.trials < trials * budget:
         trial = study.ask(dict(benchmark.space.distributions))
         known = known._replace(trials=known.trials + 1)
         try:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nas_rlm.config import SearchConfig
 from nas_rlm.methods import (
+    METHODS,
     Evaluations,
     evaluations,
     load_warm_start,
@@ -94,6 +95,7 @@ def _search(run: Run, warm_start: RLM | None, progress: bool) -> Evaluations:
             benchmark,
             run.study.sampler,
             config.budget,
+            trials=METHODS[config.method].trials,
             study=run.study,
             after_evaluation=show_evaluation,
         )

@@ -80,6 +80,8 @@ def test_repeats_are_told_but_not_counted_and_end(benchmark: Benchmark) -> None:
     assert len(found.rows) == len(reported) == 2
     assert found.trials == len(study.trials) == 5 * TRIALS_PER_EVALUATION
     assert all(trial.values for trial in study.trials)
+    few = search_distinct(benchmark, _Alternating(), 5, trials=METHODS["gp"].trials)
+    assert few.trials == 10, "a Gaussian process takes longer with each trial"
 
 
 def test_goes_on_with_a_study(benchmark: Benchmark) -> None:
