@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from surrogate import RLM
 
 TRIALS_PER_EVALUATION = 20
-"""Most trials of a search per architecture of its budget, repeats included; if no other is said."""
+"""Most trials of a search per architecture of its budget, repeats included, by default."""
 
 
 def _rlm(
