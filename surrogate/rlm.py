@@ -111,6 +111,7 @@ class RLM:
         pool: Pool | None = None,
         often: np.ndarray | None = None,
         start: RLM | None = None,
+        afresh: bool = False,
         progress: bool = True,
         checkpoint: Path | None = None,
     ) -> RLM:
@@ -129,6 +130,7 @@ class RLM:
                 integers, 0 for never; None: once.
             start: A model of the same kind, trained in this process with a pool, to go on from:
                 new labels are learnt in fewer steps, see ``training.again``.
+            afresh: Take from ``start`` what it has read, but not what it has learnt.
             progress: Show a progress bar.
             checkpoint: Folder for resumable state. An interrupted fit called again with the same
                 arguments goes on from there; the folder is removed at the end.
@@ -170,8 +172,9 @@ class RLM:
             labels = self._coordinates(values)
             simplified = [name in self.simplified for name in self.objectives]
             guessed = prior.guess(pool, rows, labels, simplified, self.training.typical)
+            earlier = None if afresh else start
             lessons = self._fit_lessons(
-                guessed, batch, rows, labels, often, start, progress, checkpoint
+                guessed, batch, rows, labels, often, earlier, progress, checkpoint
             )
             self._lessons = place, lessons.expected, lessons.errors
         if checkpoint is not None:

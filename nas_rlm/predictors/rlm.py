@@ -22,6 +22,9 @@ TREND = ("parameters", "synflow", "jacov", "nwot")
 """The zero-cost scores that accuracy is expected to grow with, as their authors say."""
 OFTEN = 3
 """Times that what has a label or is promising is learnt where others are learnt once."""
+AFRESH = 100
+"""Labels from which on training does not go on from the weights of an earlier one: it is rare by
+then, and what those weights get wrong they would get wrong again."""
 
 
 class RLMPredictor(Predictor):
@@ -113,6 +116,7 @@ class RLMPredictor(Predictor):
             pool=pool,
             often=self._often(pool, inputs.texts) if pool and self.whole else None,
             start=start,
+            afresh=len(inputs) >= AFRESH,
             progress=progress,
             checkpoint=checkpoint,
         )

@@ -81,6 +81,24 @@ def test_a_warm_start_needs_a_pool(cifar10: RLM) -> None:
         _new(warm_start=cifar10, pool=0)
 
 
+def test_with_many_labels_training_starts_anew(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_rlm.predictors.rlm.AFRESH", 20)
+    values = nasbench201("cifar100", devices=()).values
+    trained: list[RLM] = []
+    predictor = None
+    for labels in (12, 16, 20):
+        predictor, earlier = _new(), predictor
+        if earlier is not None:
+            assert predictor.go_on_from(earlier)
+        some = ORDER[:labels]
+        trained.append(predictor.fit(inputs[some], values[some]).rlm)
+    first, second, third = (rlm.history[0][-1]["step"] for rlm in trained)
+    assert second < first == third
+    assert trained[2]._tokenizer is trained[0]._tokenizer, "what was read is not read again"
+
+
 def test_a_whole_space_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     space = from_builder(
         lambda params: nn.Sequential(nn.Linear(4, params["width"]), nn.ReLU()),
