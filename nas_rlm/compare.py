@@ -228,19 +228,26 @@ def _one_thread_each() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C from the first, which they inherit.
+    """Processes started in here are deaf to Ctrl-C from the first, which they inherit.
 
     It reaches every process of a terminal, and it is for the parent to end the others. The parent
-    is deaf to it for the instant that this takes.
+    hears of it when they are started, which may take seconds on a busy machine.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set this
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 _bench: Bench

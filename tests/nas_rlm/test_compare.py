@@ -576,6 +576,26 @@ class Program:
         return file.read_text().count("\n") if file.exists() else 0
 
 
+INTERRUPTED = """
+import os, signal
+from nas_rlm.compare import _undisturbed
+try:
+    with _undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+        print("went on")
+    print("was never told")
+except KeyboardInterrupt:
+    print("was told afterwards")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_an_interruption_while_processes_start_is_not_lost() -> None:
+    command = [sys.executable, "-c", INTERRUPTED]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[:2] == ["went on", "was told afterwards"], run.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 def test_processes_end_with_the_comparison_and_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
