@@ -247,7 +247,7 @@ def _undisturbed() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
     if came:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # to whom it would have reached
 
 
 _bench: Bench

@@ -218,7 +218,7 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
     for method, curves in shares.items():
         steps = np.arange(1, curves.shape[1] + 1)
         seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
-        _, title, colour, _ = METHODS[method]
+        title, colour = METHODS[method].title, METHODS[method].colour
         axes.plot(steps, curves.mean(axis=0), color=colour, label=title + seeds)
         if len(curves) > 1 and len(shares) <= _MOST_BANDS:
             band = curves.min(axis=0), curves.max(axis=0)
@@ -253,7 +253,7 @@ def attainment_figure(
     for method, runs in evaluated.items():
         points = np.vstack([values * [-1, 1] for values in runs])
         runs_of_points = np.repeat(np.arange(len(runs)), [len(values) for values in runs])
-        _, title, colour, _ = METHODS[method]
+        title, colour = METHODS[method].title, METHODS[method].colour
         median = moocore.eaf(points, runs_of_points, percentiles=[50])[:, :2]
         curves[title] = median, {"color": colour, "linewidth": 1.2}
     for title, (losses, style) in curves.items():
