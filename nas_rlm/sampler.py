@@ -171,7 +171,7 @@ class RLMSampler(SpaceSampler):
             [NDArray[np.float64], NDArray[np.float64]],
             Callable[[NDArray[np.float64]], NDArray[np.float64]],
         ] = HypervolumeImprovement,
-        exploration: float = 0.75,
+        exploration: float = 0.5,
         independent_sampler: BaseSampler | None = None,
         seed: int | None = None,
         on_training: Callable[[int], None] | None = None,
@@ -541,7 +541,6 @@ def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
         "steps": 300,
         "guess_share": 0.5,
         "typical": -1.5,
-        "doubt": True,
         "beyond": 0.5,  # what is looked for is better than all labels
     }
     options = {"members": 1, "pool": 2048, "whole": True, **options}

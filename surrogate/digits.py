@@ -125,7 +125,7 @@ class DigitLosses:
         examples: n programs with labels.
         number: How numbers are written.
         scales: Of the k objectives.
-        widths: Of the soft targets in coordinates, (n, k).
+        widths: Of the soft targets in coordinates, (k,).
         config: How it is trained.
         correlation: Of errors of the labels, (k, k), whose deviations are the widths: where
             numbers see one another, they are drawn with their errors. None: labels are as they
@@ -163,8 +163,7 @@ class DigitLosses:
         order = self.rows[draw_rows(len(self.rows), size, steps)]
         drawn = self.examples[order.flatten()]
         visible = torch.rand(len(drawn)) >= self.config.hidden
-        widths = self.widths[order.flatten()]
-        values, widths = self._with_errors(drawn.values, widths, visible.numpy())
+        values, widths = self._with_errors(drawn.values, visible.numpy())
         noise = torch.randn(values.shape, dtype=torch.float64).numpy()
         targets = self._targets(values, widths, noise)
         visible = visible.to(self.device)
@@ -185,9 +184,10 @@ class DigitLosses:
         return self._loss(held.batch, targets, visible, everything).item()
 
     def _with_errors(
-        self, values: np.ndarray, widths: np.ndarray, visible: np.ndarray
+        self, values: np.ndarray, visible: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Labels (n, k) and widths (n, k); those that are visible (n,) are drawn with errors."""
+        """Labels (n, k) and their widths; those that are visible (n,) are drawn with errors."""
+        widths = np.broadcast_to(self.widths, values.shape)
         if self.factor is None:
             return values, widths
         noise = torch.randn(values.shape, dtype=torch.float64).numpy() @ self.factor.T

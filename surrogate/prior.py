@@ -223,37 +223,23 @@ class GaussianProcess:
         return self
 
     @torch.no_grad()
-    def predict(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means of all m texts, and standard deviations of their labels, (m,) each."""
-        means, deviations = [], []
+    def predict(self) -> np.ndarray:
+        """Means of all m texts, (m,)."""
+        means = []
         for start in range(0, len(self.trend), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             kernel = self._kernel(self._products(chunk, self.rows)).double()
             means.append(kernel @ self._solved[:, 0] + self.slope * self.trend[chunk])
-            known = torch.linalg.solve_triangular(self._factor, kernel.T, upper=False)
-            variance = self._variance(chunk) + self.noise.exp() - (known**2).sum(0)
-            deviations.append(variance.clamp(min=self.noise.exp().item()).sqrt())
-        mean = torch.cat(means).numpy() * self.deviation + self.mean
-        return mean, torch.cat(deviations).numpy() * self.deviation
+        return torch.cat(means).numpy() * self.deviation + self.mean
 
     @torch.no_grad()
-    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """What labels differ by from what the others say, and the deviations of that, (n,) each.
+    def leave_one_out(self) -> np.ndarray:
+        """What labels differ by from what the others say, (n,).
 
         Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 5.12.
         """
         precision = torch.cholesky_inverse(self._factor).diagonal()
-        residuals = (self._solved[:, 0] / precision).numpy() * self.deviation
-        return residuals, precision.rsqrt().numpy() * self.deviation
-
-    def _variance(self, rows: slice) -> Tensor:
-        """What is expected of some texts before any label, (rows,)."""
-        squares = [
-            square[rows] / group.shape[1]
-            for square, group in zip(self._squares, self.groups, strict=True)
-        ]
-        linear, smooth = self.amplitude.exp().view(-1, 2).T
-        return torch.stack(squares, 1).double() @ linear + smooth.sum()
+        return (self._solved[:, 0] / precision).numpy() * self.deviation
 
     def _noise(self, n: int) -> Tensor:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
@@ -281,14 +267,11 @@ class Guesses:
 
     Attributes:
         means: (m, k).
-        doubts: How far off each may be, (m, k), on average over the labels 1 where each is left
-            out: the further from the labels, the more.
         residuals: What each label differs by from what the others say of it, (n, k), NaN where it
             is missing.
     """
 
     means: np.ndarray
-    doubts: np.ndarray
     residuals: np.ndarray
 
 
@@ -311,12 +294,11 @@ def guess(
         typical: See there.
 
     Returns:
-        Means are NaN, and doubts 1, where a number is not asked of a text.
+        Means are NaN where a number is not asked of a text.
     """
     k = labels.shape[1]
     asked = np.ones((len(pool.texts), k), dtype=bool) if pool.asked is None else pool.asked
     means = np.full(asked.shape, np.nan)
-    doubts = np.ones(asked.shape)
     residuals = np.full(labels.shape, np.nan)
     growing = simplified if any(simplified) else [number == 0 for number in range(k)]
     for mask in np.unique(asked, axis=1).T:
@@ -332,9 +314,8 @@ def guess(
             trend=[growing[number] for number in numbers.tolist()],
         )
         means[np.ix_(texts, numbers)] = some.means
-        doubts[np.ix_(texts, numbers)] = some.doubts
         residuals[np.ix_(here, numbers)] = some.residuals
-    return Guesses(means, doubts, residuals)
+    return Guesses(means, residuals)
 
 
 def expect(
@@ -356,17 +337,15 @@ def expect(
         trend: Which of them follow the trend.
     """
     means = np.empty((len(features.trend), labels.shape[1]))
-    doubts = np.empty_like(means)
     residuals = np.full_like(labels, np.nan)
     for k, column in enumerate(labels.T):
         known = ~np.isnan(column)
         slope = features.trend if trend[k] else torch.zeros_like(features.trend)
         process = GaussianProcess(features.groups(simplified[k]), slope, typical)
         process.fit(rows[known], column[known])
-        means[:, k], deviations = process.predict()
-        residuals[known, k], left_out = process.leave_one_out()
-        doubts[:, k] = deviations / np.sqrt((left_out**2).mean())
-    return Guesses(means, doubts, residuals)
+        means[:, k] = process.predict()
+        residuals[known, k] = process.leave_one_out()
+    return Guesses(means, residuals)
 
 
 def _path_table(texts: Sequence[str]) -> tuple[np.ndarray, list[Any]]:

@@ -184,7 +184,7 @@ class RLM:
     def _fit_labels(self, examples: Examples, progress: bool, checkpoint: Path | None) -> None:
         """Train the members on the labels alone."""
         n, objectives = examples.values.shape
-        widths = np.full((n, objectives), self.training.softness)
+        widths = np.full(objectives, self.training.softness)
         with _bar(self.members * self.training.steps, progress) as bar:
             for held_out in _folds(n, self.members, self.training.held_out, self.seed):
                 held = examples[np.flatnonzero(held_out)]
@@ -195,7 +195,7 @@ class RLM:
                     shown,
                     self.number,
                     self._scales,
-                    widths[~held_out],
+                    widths,
                     self.training,
                 )
                 self._train(model, losses, self.training, held, bar, checkpoint)
@@ -257,10 +257,7 @@ class RLM:
         moments = self._moments(batch)[0]
         expected = lessons.expected[rows]
         mean = np.where(np.isnan(expected), np.nan, moments[..., 0])
-        errors = np.where(np.isnan(expected), np.nan, lessons.errors[rows])
-        errors = np.sqrt(
-            np.nanmean(errors, axis=0) ** 2 + np.nanmean((mean - expected) ** 2, axis=0)
-        )
+        errors = np.sqrt(lessons.errors**2 + np.nanmean((mean - expected) ** 2, axis=0))
         self._spread = errors / np.nanmean(_deviation(mean, moments[..., 1]), axis=0)
         drawn = self._drawn(batch, _CALIBRATING, list(range(len(errors))), self.seed)
         off = np.abs(self._coordinates(drawn) - mean[:, None])
@@ -388,10 +385,11 @@ class RLM:
         read = np.flatnonzero(unknown.any(1) | (not quickly))
         moments = self._moments(self._programs([texts[row] for row in read.tolist()]), batch_size)
         digits = moments[..., 0]
-        mean, deviation = (np.tile(a, (len(self._models), 1, 1)) for a in (lessons, errors))
+        mean = np.tile(lessons, (len(self._models), 1, 1))
+        deviation = np.tile(errors, (*mean.shape[:2], 1))
         mean[:, read] = np.where(unknown[read], digits, (digits + lessons[read]) / 2)
         doubt = self._spread * _deviation(digits, moments[..., 1])
-        deviation[:, read] = np.where(unknown[read], doubt, errors[read])
+        deviation[:, read] = np.where(unknown[read], doubt, errors)
         rng = np.random.default_rng(seed)
         normal = MultivariateNormalQMC(np.zeros(len(self.objectives)), rng=rng).random(draws)
         # As wide as the normal distribution where four of five draws are.
@@ -560,13 +558,14 @@ class RLM:
         return self.objectives, self.members, self._config()
 
     def _learnt_of(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Lessons for n texts and their errors, (n, k) each, NaN where there were none."""
-        known = np.full((2, len(texts), len(self.objectives)), np.nan)
-        if self._lessons is not None:
-            place, expected, errors = self._lessons
-            rows = np.array([place.get(text, -1) for text in texts])
-            known[:, rows >= 0] = np.stack([expected, errors])[:, rows[rows >= 0]]
-        return known[0], known[1]
+        """Lessons for n texts, (n, k), NaN where there were none, and their errors, (k,)."""
+        expected = np.full((len(texts), len(self.objectives)), np.nan)
+        if self._lessons is None:
+            return expected, np.full(len(self.objectives), np.nan)
+        place, lessons, errors = self._lessons
+        rows = np.array([place.get(text, -1) for text in texts])
+        expected[rows >= 0] = lessons[rows[rows >= 0]]
+        return expected, errors
 
     def _programs(self, texts: Sequence[str]) -> Batch:
         self._fitted()

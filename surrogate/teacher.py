@@ -24,8 +24,6 @@ FEW_LABELS = 256
 """With more labels, guesses have a smaller share in the lessons."""
 LEAST_HELD_OUT = 10
 """The first scorer keeps a tenth of the labels back, where that is so many."""
-DOUBTS = (0.3, 4.0)
-"""Errors of a text, as a multiple of those of texts like the labelled ones, at least and most."""
 LEAST_ERROR = 0.002
 """In coordinates: about what the digits can tell apart."""
 
@@ -38,7 +36,7 @@ class Lessons:
 
     Attributes:
         expected: Coordinates, (m, k), NaN where a number is not asked of a text.
-        errors: How far labels are from them, root mean squares in coordinates, (m, k).
+        errors: How far labels are from them, root mean squares in coordinates, (k,).
         correlation: Of these errors, (k, k).
         reader: Weights of a `Reader` that has learnt from the labels.
         scorers: Weights of all scorers.
@@ -161,10 +159,9 @@ class Teacher:
                     unseen[:, view] = share * residuals[:, view] + (1 - share) * left
             if ranked:
                 learnt[:, view] = _meant(learnt[:, view], rows, labels[:, view])
-        doubts = guessed.doubts if self.training.doubt else np.ones_like(guesses)
         return Lessons(
             shares * guesses + (1 - shares) * learnt,
-            _errors(residuals, unseen) * doubts.clip(*DOUBTS),
+            _errors(residuals, unseen),
             _correlation(residuals),
             reader,
             scorers,

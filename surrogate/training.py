@@ -35,7 +35,6 @@ class TrainingConfig:
         cost_share: The same for the other numbers.
         typical: Logarithm of what each part of the guesses is expected to explain. Little of it
             guesses best, much of it leaves more open.
-        doubt: Lessons are the less certain, the further a text is from those with labels.
         rank_share: Share of the rank among the labels in objectives' scales, the rest being size:
             less if the numbers are sums, which are learnt from fewer labels as they are.
         beyond: How far beyond the labels expectations reach, in coordinates of the objective's
@@ -62,7 +61,6 @@ class TrainingConfig:
     guess_share: float = 0.25
     cost_share: float = 0.5
     typical: float = -4.0
-    doubt: bool = False
     rank_share: float = RANK_SHARE
     beyond: float = BEYOND
     batch_size: int = 64

@@ -33,16 +33,11 @@ def test_a_process_interpolates_and_knows_its_error(monkeypatch):
     rows = np.arange(0, 40, 3)
     labels = np.sin(2 * x[:, 0].numpy())
     process = GaussianProcess([x], torch.zeros(61)).fit(rows, labels[rows])
-    mean, deviation = process.predict()
-    np.testing.assert_allclose(mean[:38], labels[:38], atol=0.15)
-    # Beyond the labels it knows less and less.
-    assert deviation[50] > 2 * deviation[:38].max()
-    assert (np.diff(deviation[40:]) > 0).all()
-    smooth, expected = process.leave_one_out()
-    assert np.abs(smooth[1:-1] / expected[1:-1]).max() < 2
+    np.testing.assert_allclose(process.predict()[:38], labels[:38], atol=0.15)
+    smooth = process.leave_one_out()
     noisy = labels + np.random.default_rng(0).normal(0, 0.5, 61)
     rough = GaussianProcess([x], torch.zeros(61)).fit(rows, noisy[rows])
-    rough, _ = rough.leave_one_out()
+    rough = rough.leave_one_out()
     assert np.abs(smooth[1:-1]).mean() < 0.3 * np.abs(rough[1:-1]).mean()
 
 
@@ -57,12 +52,7 @@ def test_leaving_one_out_is_what_it_says():
         rest = [i for i in range(12) if i != 4]
         said = kernel[4, rest] @ torch.linalg.solve(kernel[rest][:, rest], y[rest])
         error = (y[4] - said).item() * process.deviation
-        variance = kernel[4, 4] - kernel[4, rest] @ torch.linalg.solve(
-            kernel[rest][:, rest], kernel[rest, 4]
-        )
-    errors, deviations = process.leave_one_out()
-    assert errors[4] == pytest.approx(error)
-    assert deviations[4] == pytest.approx(variance.sqrt().item() * process.deviation)
+    assert process.leave_one_out()[4] == pytest.approx(error)
 
 
 def coordinates(values):
@@ -75,10 +65,9 @@ def test_a_trend_speaks_where_labels_do_not(features, pool):
     few = np.arange(5)
     labels = values[few]
     guesses = expect(features, few, coordinates(labels), [True, False], -4.0, TREND)
-    assert guesses.means.shape == guesses.doubts.shape == values.shape
+    assert guesses.means.shape == values.shape
     assert guesses.residuals.shape == labels.shape
     assert (np.abs(guesses.residuals) > 0).all()
-    assert (guesses.doubts[few].mean(0) < guesses.doubts[5:].mean(0)).all()
     assert spearmanr(guesses.means[:, 0], values[:, 0])[0] > 0.9
 
 
@@ -117,7 +106,6 @@ def test_numbers_are_guessed_for_the_texts_that_they_are_asked_of(pool):
     both = guessed(everything, labels, asked)
     np.testing.assert_array_equal(np.isnan(both.means), ~asked)
     np.testing.assert_array_equal(np.isnan(both.residuals), np.isnan(labels))
-    assert (both.doubts[~asked] == 1).all()
     half = guessed(everything[1::2], labels, None)
     np.testing.assert_allclose(both.means[1::2, 0], half.means[:, 0], rtol=1e-6)
     whole = guessed(everything, np.where(np.isnan(labels), 0.0, labels), None)

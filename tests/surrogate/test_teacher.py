@@ -128,19 +128,6 @@ def test_training_goes_on_from_an_earlier_model(pool):
             other.fit(*labels, pool=pool[0], start=earlier, progress=False)
 
 
-def test_doubt_grows_with_the_distance_from_the_labels(pool, monkeypatch):
-    lessons = []
-    calibrate = RLM._calibrate
-    monkeypatch.setattr(
-        RLM, "_calibrate", lambda *args: (lessons.append(args[-1]), calibrate(*args))
-    )
-    for doubt in (False, True):
-        fit(*pool, pool[1][:10], doubt=doubt, steps=2, passes=1)
-    same, growing = (each.errors for each in lessons)
-    assert (np.ptp(same, axis=0) == 0).all()
-    assert (growing[10:].mean(0) > growing[:10].mean(0)).all()
-
-
 def test_errors_are_those_of_unseen_labels_where_there_are_many():
     residuals = np.full((400, 2), 0.1)
     nothing = np.full((400, 2), np.nan)

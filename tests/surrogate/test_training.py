@@ -64,7 +64,7 @@ def run(tiny, values, checkpoint=None, steps=24, held_out=0, scales=None, **opti
     scales = scales or [Scale.fit(values[:, k]) for k in range(2)]
     examples = Examples(batch, values)
     some = np.arange(held_out, len(values))
-    widths = np.full((len(some), 2), 0.05)
+    widths = np.full(2, 0.05)
     losses = DigitLosses(fresh, examples[some], number, scales, widths, config)
     held = examples[np.arange(held_out)]
     history = train(
@@ -87,7 +87,7 @@ def test_examples_are_learnt_as_often_as_they_should(tiny, values):
     scales = [Scale.fit(values[:, k]) for k in range(2)]
     values = values.copy()
     values[0] = 1e9  # cannot be written
-    config, widths = TrainingConfig(batch_size=4), np.full((7, 2), 0.05)
+    config, widths = TrainingConfig(batch_size=4), np.full(2, 0.05)
     often = np.array([0, 3, 1, 1, 1, 1, 1])
     examples = Examples(batch, values)
     losses = DigitLosses(model, examples, number, scales, widths, config, often=often)
@@ -139,12 +139,11 @@ def test_visible_labels_are_drawn_with_errors_that_go_together(tiny):
     model, _, number = tiny
     correlation, widths = np.array([[1.0, 0.8], [0.8, 1.0]]), np.array([0.03, 0.01])
     examples = Examples(tiny[1], np.zeros((7, 2)))
-    each = np.tile(widths, (7, 1))
-    losses = DigitLosses(model, examples, number, SCALES, each, TrainingConfig(), correlation)
+    losses = DigitLosses(model, examples, number, SCALES, widths, TrainingConfig(), correlation)
     values = np.tile([87.0, 12.0], (4000, 1))
     visible = np.arange(4000) < 3000
     torch.manual_seed(0)
-    drawn, drawn_widths = losses._with_errors(values, np.tile(widths, (4000, 1)), visible)
+    drawn, drawn_widths = losses._with_errors(values, visible)
     np.testing.assert_allclose(drawn[3000:], values[3000:])
     np.testing.assert_allclose(drawn_widths[3000:], np.tile(widths, (1000, 1)))
     errors = np.stack([s(drawn[:, k]) - s(values[:, k]) for k, s in enumerate(SCALES)], 1)[:3000]
