@@ -75,7 +75,6 @@ def _with(predictor: str) -> Callable[[Benchmark, int, int], BaseSampler]:
             [objective.name for objective in benchmark.objectives],
             reference_point=benchmark.loss_range[:, 1].tolist(),
             surrogate=lambda names, seed: get_predictor(predictor, names, seed=seed),
-            exploration=0.75,  # what they were measured with
             seed=seed,
         )
 

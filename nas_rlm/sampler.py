@@ -171,7 +171,7 @@ class RLMSampler(SpaceSampler):
             [NDArray[np.float64], NDArray[np.float64]],
             Callable[[NDArray[np.float64]], NDArray[np.float64]],
         ] = HypervolumeImprovement,
-        exploration: float = 0.5,
+        exploration: float = 0.75,
         independent_sampler: BaseSampler | None = None,
         seed: int | None = None,
         on_training: Callable[[int], None] | None = None,
