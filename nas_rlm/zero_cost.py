@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.linalg import vector_norm
 from tqdm import tqdm
 
 from nas_rlm.onnx_torch import RECTIFIERS, OnnxNetwork, live
@@ -138,13 +139,15 @@ def _data_scores(network: OnnxNetwork, generator: torch.Generator) -> dict[str, 
     (jacobians,) = torch.autograd.grad(logits.sum(), images, retain_graph=True)
     matrices = list(network.matrices().values())
     gradients = torch.autograd.grad(F.cross_entropy(logits, labels), matrices)
+    # Squares of large gradients overflow in single precision.
+    norms = [vector_norm(gradient, dtype=torch.double).item() for gradient in gradients]
     rows = jacobians.flatten(1).double().numpy()
     with np.errstate(divide="ignore"):
         jacobian_norm = float(np.log(np.linalg.norm(rows, axis=1)).mean())
     return {
         "jacov": _jacov(rows),
         "nwot": _nwot(signs),
-        "grad_norm": float(sum(gradient.norm() for gradient in gradients)),
+        "grad_norm": sum(norms),
         "snip": _saliency(matrices, gradients),
         "jacobian_norm": jacobian_norm if np.isfinite(jacobian_norm) else np.nan,
         "effective_rank": _effective_rank(features[-1].double().numpy()) if features else np.nan,
