@@ -440,4 +440,6 @@ def _standardised(columns: np.ndarray, rare: float = 0.0) -> Tensor:
     """
     columns = columns.astype(np.float64)
     columns = columns[:, np.ptp(columns, axis=0) > 0]
-    return torch.from_numpy((columns - columns.mean(0)) / columns.std(0).clip(min=rare)).float()
+    standardised = (columns - columns.mean(0)) / columns.std(0).clip(min=rare)
+    # Taken column by column they lie that way, and processes read them row by row.
+    return torch.from_numpy(standardised).float().contiguous()
