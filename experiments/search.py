@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from nas_rlm.plots import STYLE, attainment_figure, hypervolume_figure, save_fig
 from nas_rlm.tabular_benchmarks import tabular
 
 BUDGETS = (50, 100, 200)
+EARLY = 64
+"""Evaluations in which the best accuracy should be found."""
 DEVICES = ("pixel3", "eyeriss", "cpu", "gpu")
 PROBLEMS: dict[str, Callable[[str | None], Benchmark]] = {
     **{device: partial(nasbench201, "cifar10_test_acc", (device,)) for device in DEVICES},
@@ -41,16 +43,31 @@ PROBLEMS: dict[str, Callable[[str | None], Benchmark]] = {
     "accel": partial(tabular, "accel_nasbench", "imagenet_top1", ("zcu102",)),
 }
 """Problem to what makes it from a folder of tables."""
+TITLES = {
+    "pixel3": "Pixel3",
+    "eyeriss": "Eyeriss",
+    "cpu": "Xeon Gold 6226",
+    "gpu": "GTX 1080Ti",
+    "all": "all four",
+    "cifar10": "CIFAR-10 alone",
+    "cifar100": "CIFAR-100 alone",
+    "accel": "Accel-NASBench",
+}
 EXPENSIVE = ("lightgbm", "flan")
 """Methods that must be asked for."""
 LEAST_SEEDS = 5
 """Methods with fewer are not reported yet."""
+_EARLY = f"best found by {EARLY}"
+_SUMMARY = (
+    f"Share of the true hypervolume after {BUDGETS[1]} distinct evaluations, mean and 95 % "
+    "interval; of accuracies alone, in how many searches the best architecture was among the "
+    f"first {EARLY}. Best in bold, † where the interval overlaps that of the best.\n"
+)
 _LEGEND = (
-    "By distinct evaluations, mean and 95 % interval: share of the true hypervolume, share of the "
-    "points of the true front that were found, and regret, by how much the best accuracy found "
-    "is below the best there is (%). Best in bold, † where the interval overlaps that of the "
-    "best. Trials are those that it took, repeats included; seconds per evaluation are the "
-    "median, with two searches side by side.\n"
+    "By distinct evaluations: share of the true hypervolume, share of the points of the true "
+    "front that were found, and regret, by how much the best accuracy found is below the best "
+    "there is (%). Trials are those that it took, repeats included; seconds per evaluation are "
+    "the median, with two searches side by side.\n"
 )
 
 
@@ -83,7 +100,7 @@ def main(arguments: argparse.Namespace) -> None:
         {**record, "rows": np.array(record["rows"].split(), dtype=np.intp)}
         for record in sorted(read_records(arguments.name), key=lambda record: record["seed"])
     ]
-    tables = []
+    summary, tables = {}, []
     for problem, benchmark in benchmarks.items():
         here = [record for record in records if record["problem"] == problem]
         methods = _by_method(here)
@@ -95,10 +112,16 @@ def main(arguments: argparse.Namespace) -> None:
                 name: np.array([_shares(benchmark, record) for record in mine])
                 for name, mine in methods.items()
             }
-        tables.append(_table(benchmark, methods, shares))
+        columns = _columns(benchmark, methods, shares)
+        told = columns.get(f"share at {BUDGETS[1]}") or columns[_EARLY]
+        summary[TITLES[problem]] = dict(zip(methods, told, strict=True))
+        objectives = " and ".join(objective.label for objective in benchmark.objectives)
+        tables.append(f"{objectives}:\n\n{_table(methods, columns)}")
         if len(benchmark.objectives) == 2:
             _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, methods, shares)
-    text = "\n".join([_LEGEND, *tables])
+    tried = [name for name in METHODS if any(name in told for told in summary.values())]
+    columns = {title: [told.get(name, "") for name in tried] for title, told in summary.items()}
+    text = "\n".join([_SUMMARY, _table(tried, columns), _LEGEND, *tables])
     write_text(RESULTS / f"{arguments.name}.md", text)
     print(text)
 
@@ -121,12 +144,12 @@ def _shares(benchmark: Benchmark, record: Record) -> NDArray[np.float64]:
     return np.pad(shares, (0, max(BUDGETS) - len(shares)), mode="edge")
 
 
-def _table(
+def _columns(
     benchmark: Benchmark,
     methods: Mapping[str, Sequence[Record]],
     shares: Mapping[str, NDArray[np.float64]],
-) -> str:
-    """What was found, a row for each method."""
+) -> dict[str, list[str]]:
+    """What was found, an entry for each method."""
     columns = {"seeds": [str(len(mine)) for mine in methods.values()]}
 
     def regrets(budget: int) -> list[list[float]]:
@@ -135,9 +158,7 @@ def _table(
     if len(benchmark.objectives) == 1:
         for n in BUDGETS:
             columns[f"regret at {n}"] = marked_intervals(regrets(n), min)
-        columns["best found by 64"] = [
-            f"{found.count(0)} of {len(found)}" for found in regrets(64)
-        ]
+        columns[_EARLY] = [f"{found.count(0)} of {len(found)}" for found in regrets(EARLY)]
     else:
         for n in BUDGETS:
             columns[f"share at {n}"] = marked_intervals(
@@ -156,10 +177,13 @@ def _table(
         np.median([r["seconds"] / len(r["rows"]) for r in mine]) for mine in methods.values()
     ]
     columns["seconds"] = [f"{median:.2f}" for median in seconds]
-    objectives = " and ".join(objective.label for objective in benchmark.objectives)
+    return columns
+
+
+def _table(methods: Iterable[str], columns: Mapping[str, Sequence[str]]) -> str:
+    """A row for each method."""
     titles = [METHODS[name].title for name in methods]
-    rows = zip(titles, *columns.values(), strict=True)
-    return f"{objectives}:\n\n{markdown_table(['method', *columns], rows)}"
+    return markdown_table(["method", *columns], zip(titles, *columns.values(), strict=True))
 
 
 def _plot(
