@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,11 +215,11 @@ def hypervolume_figure(shares: Mapping[str, NDArray[np.float64]]) -> Figure:
     """
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    for method, curves in shares.items():
+    for zorder, (method, curves) in zip(_first_on_top(shares), shares.items(), strict=True):
         steps = np.arange(1, curves.shape[1] + 1)
         seeds = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
         title, colour = METHODS[method].title, METHODS[method].colour
-        axes.plot(steps, curves.mean(axis=0), color=colour, label=title + seeds)
+        axes.plot(steps, curves.mean(axis=0), color=colour, label=title + seeds, zorder=zorder)
         if len(curves) > 1 and len(shares) <= _MOST_BANDS:
             band = curves.min(axis=0), curves.max(axis=0)
             axes.fill_between(steps, *band, color=colour, alpha=0.15, linewidth=0)
@@ -250,12 +250,12 @@ def attainment_figure(
     everything = benchmark.values[benchmark.true_front] * [-1, 1]
     curves: dict[str, tuple[NDArray[np.float64], dict[str, Any]]]
     curves = {"True front": (everything, {"color": "black", "linestyle": _DASHES, "zorder": 6})}
-    for method, runs in evaluated.items():
+    for zorder, (method, runs) in zip(_first_on_top(evaluated), evaluated.items(), strict=True):
         points = np.vstack([values * [-1, 1] for values in runs])
         runs_of_points = np.repeat(np.arange(len(runs)), [len(values) for values in runs])
         title, colour = METHODS[method].title, METHODS[method].colour
         median = moocore.eaf(points, runs_of_points, percentiles=[50])[:, :2]
-        curves[title] = median, {"color": colour, "linewidth": 1.2}
+        curves[title] = median, {"color": colour, "linewidth": 1.2, "zorder": zorder}
     for title, (losses, style) in curves.items():
         losses = losses[np.argsort(losses[:, 1])]
         x = np.append(losses[:, 1], latency_limits[1])
@@ -270,6 +270,11 @@ def attainment_figure(
     )
     axes.legend(loc="lower right")
     return figure
+
+
+def _first_on_top(methods: Sized) -> NDArray[np.float64]:
+    """A zorder for each: the first is drawn over those that it is compared with."""
+    return np.linspace(4, 3, len(methods))
 
 
 def _floor(shares: Mapping[str, NDArray[np.float64]]) -> float:
