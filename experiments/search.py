@@ -53,11 +53,12 @@ TITLES = {
     "cifar100": "CIFAR-100 alone",
     "accel": "Accel-NASBench",
 }
+"""Problem to its column where all are side by side."""
 EXPENSIVE = ("lightgbm", "flan")
 """Methods that must be asked for."""
 LEAST_SEEDS = 5
 """Methods with fewer are not reported yet."""
-_EARLY = f"best found by {EARLY}"
+_FOUND_EARLY = f"best found by {EARLY}"
 _SUMMARY = (
     f"Share of the true hypervolume after {BUDGETS[1]} distinct evaluations, mean and 95 % "
     "interval; of accuracies alone, in how many searches the best architecture was among the "
@@ -113,15 +114,15 @@ def main(arguments: argparse.Namespace) -> None:
                 for name, mine in methods.items()
             }
         columns = _columns(benchmark, methods, shares)
-        told = columns.get(f"share at {BUDGETS[1]}") or columns[_EARLY]
+        told = columns.get(f"share at {BUDGETS[1]}") or columns[_FOUND_EARLY]
         summary[TITLES[problem]] = dict(zip(methods, told, strict=True))
         objectives = " and ".join(objective.label for objective in benchmark.objectives)
         tables.append(f"{objectives}:\n\n{_table(methods, columns)}")
         if len(benchmark.objectives) == 2:
             _plot(RESULTS / f"{arguments.name}_{problem}.png", benchmark, methods, shares)
     tried = [name for name in METHODS if any(name in told for told in summary.values())]
-    columns = {title: [told.get(name, "") for name in tried] for title, told in summary.items()}
-    text = "\n".join([_SUMMARY, _table(tried, columns), _LEGEND, *tables])
+    by_problem = {title: [told.get(name, "") for name in tried] for title, told in summary.items()}
+    text = "\n".join([_SUMMARY, _table(tried, by_problem), _LEGEND, *tables])
     write_text(RESULTS / f"{arguments.name}.md", text)
     print(text)
 
@@ -158,7 +159,7 @@ def _columns(
     if len(benchmark.objectives) == 1:
         for n in BUDGETS:
             columns[f"regret at {n}"] = marked_intervals(regrets(n), min)
-        columns[_EARLY] = [f"{found.count(0)} of {len(found)}" for found in regrets(EARLY)]
+        columns[_FOUND_EARLY] = [f"{found.count(0)} of {len(found)}" for found in regrets(EARLY)]
     else:
         for n in BUDGETS:
             columns[f"share at {n}"] = marked_intervals(
