@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -188,7 +188,7 @@ class GaussianProcess:
         self.mean, self.deviation = labels.mean(), labels.std()
         y = torch.from_numpy((labels - self.mean) / self.deviation)
         parts = len(self.groups)
-        self.amplitude = torch.full((2 * parts,), self.typical, dtype=torch.float64)
+        self.amplitude = torch.full((2, parts), self.typical, dtype=torch.float64)
         self.amplitude.requires_grad_()
         self.length = torch.zeros(parts, dtype=torch.float64, requires_grad=True)
         self.noise = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
@@ -196,16 +196,19 @@ class GaussianProcess:
         parameters = [self.amplitude, self.length, self.noise, self.slope]
         optimizer = torch.optim.Adam(parameters, 0.1)
         some = self.rows[:MOST_FITTED]
-        products = [product.double() for product in self._products(some, some)]
+        among = self._parts(some, some, torch.float64)
         for _ in range(FIT_STEPS):
-            kernel = self._kernel(products) + self._noise(len(some))
-            factor = torch.linalg.cholesky(kernel)
+            kernel = self._kernel(*among) + self._noise(len(some))
             residual = y[: len(some)] - self.slope * self.trend[some]
-            solved = torch.cholesky_solve(residual[:, None], factor)[:, 0]
-            loss = 0.5 * residual @ solved + factor.diagonal().log().sum()
-            loss = loss + 0.02 * ((self.amplitude - self.typical) ** 2).sum()
+            with torch.no_grad():
+                factor = torch.linalg.cholesky(kernel)
+                solved = torch.cholesky_solve(residual[:, None], factor)
+                of_kernel = (torch.cholesky_inverse(factor) - solved @ solved.T) / 2
+            # Its gradients are the likelihood's, with no way back through the factor.
             loss = (
-                loss
+                (of_kernel * kernel).sum()
+                + solved[:, 0] @ residual
+                + 0.02 * ((self.amplitude - self.typical) ** 2).sum()
                 + 0.5 * (self.length**2).sum()
                 + 0.1 * (self.noise + 2.5) ** 2
                 + 5 * (self.slope - TREND) ** 2
@@ -214,10 +217,8 @@ class GaussianProcess:
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            products = [product.double() for product in self._products(self.rows, self.rows)]
-            self._factor = torch.linalg.cholesky(
-                self._kernel(products) + self._noise(len(self.rows))
-            )
+            kernel = self._kernel(*self._parts(self.rows, self.rows, torch.float64))
+            self._factor = torch.linalg.cholesky(kernel + self._noise(len(self.rows)))
             residual = y - self.slope * self.trend[self.rows]
             self._solved = torch.cholesky_solve(residual[:, None], self._factor)
         return self
@@ -228,7 +229,7 @@ class GaussianProcess:
         means = []
         for start in range(0, len(self.trend), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            kernel = self._kernel(self._products(chunk, self.rows)).double()
+            kernel = self._kernel(*self._parts(chunk, self.rows, torch.float32)).double()
             means.append(kernel @ self._solved[:, 0] + self.slope * self.trend[chunk])
         return torch.cat(means).numpy() * self.deviation + self.mean
 
@@ -244,21 +245,22 @@ class GaussianProcess:
     def _noise(self, n: int) -> Tensor:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
 
-    def _products(self, a: Tensor | slice, b: Tensor) -> Iterator[Tensor]:
-        """For each group its mean product and its mean squared distance."""
+    def _parts(self, a: Tensor | slice, b: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """For each of p groups mean products and mean squared distances, (p, a, b) each."""
+        products, distances = [], []
         for group, square in zip(self.groups, self._squares, strict=True):
             product = group[a] @ group[b].T
-            yield product / group.shape[1]
             distance = square[a][:, None] + square[b] - 2 * product
-            yield distance.clamp(min=0) / group.shape[1]
+            products.append((product / group.shape[1]).to(dtype))
+            distances.append((distance.clamp(min=0) / group.shape[1]).to(dtype))
+        return torch.stack(products), torch.stack(distances)
 
-    def _kernel(self, products: Iterator[Tensor] | list[Tensor]) -> Tensor:
-        parts = []
-        for i, product in enumerate(products):
-            if i % 2:
-                product = torch.exp(-0.5 * product / (2 * self.length[i // 2]).exp())
-            parts.append(self.amplitude[i].exp() * product)
-        return torch.stack(parts).sum(0)
+    def _kernel(self, products: Tensor, distances: Tensor) -> Tensor:
+        """The linear parts and the smooth ones, (a, b), from those of (p, a, b)."""
+        linear, smooth = self.amplitude.exp().to(products.dtype)
+        steep = (-2 * self.length).exp().to(products.dtype) / 2
+        alike = torch.exp(-steep[:, None, None] * distances)
+        return torch.tensordot(linear, products, 1) + torch.tensordot(smooth, alike, 1)
 
 
 @dataclass(frozen=True)

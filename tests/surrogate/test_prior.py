@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import multivariate_normal, spearmanr
 
 from surrogate import RLM, Pool, TrainingConfig, prior
 from surrogate.prior import GaussianProcess, expect, guess
@@ -46,12 +46,45 @@ def test_leaving_one_out_is_what_it_says():
     process = GaussianProcess([x], torch.zeros(12)).fit(np.arange(12), labels)
     y = torch.from_numpy((labels - process.mean) / process.deviation)
     with torch.no_grad():
-        kernel = process._kernel(process._products(torch.arange(12), torch.arange(12)))
-        kernel = kernel + process._noise(12)
+        kernel = _covariance(process, 12)
         rest = [i for i in range(12) if i != 4]
         said = kernel[4, rest] @ torch.linalg.solve(kernel[rest][:, rest], y[rest])
         error = (y[4] - said).item() * process.deviation
     assert process.leave_one_out()[4] == pytest.approx(error)
+
+
+def _covariance(process, n):
+    """Of the labels of the first n texts, with their noise."""
+    return process._kernel(*process._parts(slice(n), slice(n), torch.float64)) + process._noise(n)
+
+
+def test_what_is_fitted_is_the_likeliest(monkeypatch):
+    monkeypatch.setattr(prior, "FIT_STEPS", 2000)
+    x = torch.linspace(-3, 3, 20, dtype=torch.float64)[:, None]
+    labels = np.sin(2 * x[:, 0].numpy()) + np.random.default_rng(0).normal(0, 0.3, 20)
+    trend = x[:, 0] / x.std()
+    process = GaussianProcess([x], trend).fit(np.arange(20), labels)
+    y = (labels - process.mean) / process.deviation
+
+    def unlikely():
+        with torch.no_grad():
+            mean = process.slope * trend
+            covariance = _covariance(process, 20)
+        penalties = (
+            0.02 * ((process.amplitude + 4) ** 2).sum()
+            + 0.5 * (process.length**2).sum()
+            + 0.1 * (process.noise + 2.5) ** 2
+            + 5 * (process.slope - prior.TREND) ** 2
+        )
+        return penalties.item() - multivariate_normal.logpdf(y, mean, covariance)
+
+    best = unlikely()
+    for parameter in (process.amplitude, process.length, process.noise, process.slope):
+        for nudge in (-0.05, 0.05):
+            with torch.no_grad():
+                parameter += nudge
+                assert unlikely() > best
+                parameter -= nudge
 
 
 def coordinates(values):
