@@ -134,8 +134,9 @@ def train(
     Returns:
         One record per evaluation: step, training loss and held-out loss.
     """
+    parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        parameters,
         config.learning_rate,
         (0.9, 0.98),
         weight_decay=config.weight_decay,
@@ -161,7 +162,7 @@ def train(
         for loss in losses(count):
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
             state.step += 1
