@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # One thread, set before torch is imported: the same figures on every machine, whatever else runs.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# In the background of a shell an interruption is ignored, and programs that tests start inherit
+# that; a handler of ours is not inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SIBLING = Path(__file__).parents[2] / "shared" / "data"
 _NAMED = Path(os.environ.get("NAS_RLM_DATA") or _SIBLING)  # read before a fixture hides it
