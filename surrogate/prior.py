@@ -198,11 +198,9 @@ class GaussianProcess:
         some = self.rows[:MOST_FITTED]
         among = self._parts(some, some, torch.float64)
         for _ in range(FIT_STEPS):
-            kernel = self._kernel(*among) + self._noise(len(some))
-            residual = y[: len(some)] - self.slope * self.trend[some]
+            kernel, residual = self._joint(among, some, y[: len(some)])
             with torch.no_grad():
-                factor = torch.linalg.cholesky(kernel)
-                solved = torch.cholesky_solve(residual[:, None], factor)
+                factor, solved = _solved(kernel, residual)
                 of_kernel = (torch.cholesky_inverse(factor) - solved @ solved.T) / 2
             # Its gradients are the likelihood's, with no way back through the factor.
             loss = (
@@ -217,10 +215,8 @@ class GaussianProcess:
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            kernel = self._kernel(*self._parts(self.rows, self.rows, torch.float64))
-            self._factor = torch.linalg.cholesky(kernel + self._noise(len(self.rows)))
-            residual = y - self.slope * self.trend[self.rows]
-            self._solved = torch.cholesky_solve(residual[:, None], self._factor)
+            whole = self._parts(self.rows, self.rows, torch.float64)
+            self._factor, self._solved = _solved(*self._joint(whole, self.rows, y))
         return self
 
     @torch.no_grad()
@@ -242,6 +238,12 @@ class GaussianProcess:
         precision = torch.cholesky_inverse(self._factor).diagonal()
         return (self._solved[:, 0] / precision).numpy() * self.deviation
 
+    def _joint(
+        self, parts: tuple[Tensor, Tensor], rows: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Covariance of noisy labels y, (n,), and what they differ by from the trend."""
+        return self._kernel(*parts) + self._noise(len(y)), y - self.slope * self.trend[rows]
+
     def _noise(self, n: int) -> Tensor:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
 
@@ -261,6 +263,12 @@ class GaussianProcess:
         steep = (-2 * self.length).exp().to(products.dtype) / 2
         alike = torch.exp(-steep[:, None, None] * distances)
         return torch.tensordot(linear, products, 1) + torch.tensordot(smooth, alike, 1)
+
+
+def _solved(kernel: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """The Cholesky factor of a kernel, (n, n), and its inverse times residuals, (n, 1)."""
+    factor = torch.linalg.cholesky(kernel)
+    return factor, torch.cholesky_solve(residual[:, None], factor)
 
 
 @dataclass(frozen=True)
