@@ -188,7 +188,8 @@ def _read_by_one(parts: Sequence[Part], seed: int) -> list[NDArray[np.float64]]:
         asked=np.concatenate(asked),
     )
     labelled = [text for some in texts for text in some[:LABELS]]
-    training = TrainingConfig(**best_with_pool(len(labelled)))
+    choices = max(len(part.benchmark.architectures[0]) for part in parts)
+    training = TrainingConfig(**best_with_pool(len(labelled), choices))
     simplified = [name for name in names if not dict(named)[name]]
     rlm = RLM(names, simplified=simplified, seed=seed, training=training)
     rlm.fit(labelled, np.concatenate(values), pool=pool, progress=False)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from surrogate.graphs import FIRST, views
 from surrogate.paths import path_features
+from surrogate.scale import Scale
 from surrogate.text import Tokenizer, split_blocks, wording
 
 MOST_FITTED = 400
@@ -289,6 +291,7 @@ def guess(
     pool: Pool,
     rows: np.ndarray,
     labels: np.ndarray,
+    scales: Sequence[Scale],
     simplified: Sequence[bool],
     typical: float,
 ) -> Guesses:
@@ -300,6 +303,7 @@ def guess(
         pool: m texts.
         rows: See `expect`, as for the others.
         labels: NaN where a number is not asked of a text.
+        scales: See there.
         simplified: See there.
         typical: See there.
 
@@ -319,6 +323,7 @@ def guess(
             (pool if mask.all() else pool[texts]).features,
             np.searchsorted(texts, rows[here]),
             labels[np.ix_(here, numbers)],
+            [scales[number] for number in numbers.tolist()],
             [simplified[number] for number in numbers.tolist()],
             typical,
             trend=[growing[number] for number in numbers.tolist()],
@@ -332,29 +337,43 @@ def expect(
     features: Features,
     rows: np.ndarray,
     labels: np.ndarray,
+    scales: Sequence[Scale],
     simplified: Sequence[bool],
     typical: float,
     trend: Sequence[bool],
 ) -> Guesses:
     """What a Gaussian process for each objective says of a pool.
 
+    A latency is a sum of what operations take, and is learnt from fewest labels as it is; of an
+    accuracy the coordinate is closer to a sum. So a process learns either, and of the two the one
+    is kept that comes nearer to the labels, each left out.
+
     Args:
         features: Of the m texts of the pool.
         rows: Where the n labelled texts are in the pool, (n,).
-        labels: Their labels, (n, k), NaN where missing.
+        labels: Coordinates of their labels, (n, k), NaN where missing.
+        scales: What k values and their coordinates have to do with each other.
         simplified: Which of the k objectives depend on the function alone.
         typical: See `GaussianProcess`.
         trend: Which of them follow the trend.
+
+    Returns:
+        Coordinates.
     """
     means = np.empty((len(features.trend), labels.shape[1]))
     residuals = np.full_like(labels, np.nan)
     for k, column in enumerate(labels.T):
         known = ~np.isnan(column)
         slope = features.trend if trend[k] else torch.zeros_like(features.trend)
-        process = GaussianProcess(features.groups(simplified[k]), slope, typical)
-        process.fit(rows[known], column[known])
-        means[:, k] = process.predict()
-        residuals[known, k] = process.leave_one_out()
+        groups = features.groups(simplified[k])
+        tried = []
+        for there, back in ((np.asarray, np.asarray), (scales[k].inverse, scales[k])):
+            y = there(column[known])
+            process = GaussianProcess(groups, slope, typical).fit(rows[known], y)
+            off = column[known] - back(y - process.leave_one_out())
+            tried.append((float((off**2).mean()), off, process, back))
+        _, residuals[known, k], process, back = min(tried, key=itemgetter(0))
+        means[:, k] = back(process.predict())
     return Guesses(means, residuals)
 
 

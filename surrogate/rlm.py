@@ -171,7 +171,8 @@ class RLM:
         else:
             labels = self._coordinates(values)
             simplified = [name in self.simplified for name in self.objectives]
-            guessed = prior.guess(pool, rows, labels, simplified, self.training.typical)
+            scales, typical = self._scales, self.training.typical
+            guessed = prior.guess(pool, rows, labels, scales, simplified, typical)
             earlier = None if afresh else start
             lessons = self._fit_lessons(
                 guessed, batch, rows, labels, often, earlier, progress, checkpoint

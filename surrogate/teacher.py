@@ -21,7 +21,7 @@ from surrogate.scorer import ScoreLosses, Scorer, curve, scorer_training, scores
 from surrogate.training import TrainingConfig, train
 
 FEW_LABELS = 256
-"""With more labels, guesses have a smaller share in the lessons."""
+"""With more labels, guesses usually have a smaller share in the lessons."""
 LEAST_HELD_OUT = 10
 """The first scorer keeps a tenth of the labels back, where that is so many."""
 LEAST_ERROR = 0.002
@@ -119,7 +119,7 @@ class Teacher:
         simplified = [k in self.config.simplified for k in range(self.config.objectives)]
         guesses, residuals = guessed.means, guessed.residuals
         learnt = np.zeros_like(guesses)
-        unseen = np.full_like(labels, np.nan)
+        left = np.full_like(labels, np.nan)
         reader: Weights = {}
         scorers: dict[str, Weights] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
@@ -154,14 +154,13 @@ class Teacher:
                 learnt[:, view] += mine / self.members
                 if member == 0:
                     made = _meant(mine, rows, shown) if ranked else mine
-                    left = np.where(np.isnan(shown), labels[:, view] - made[rows], np.nan)
-                    share = shares[view]
-                    unseen[:, view] = share * residuals[:, view] + (1 - share) * left
+                    left[:, view] = np.where(np.isnan(shown), labels[:, view] - made[rows], np.nan)
             if ranked:
                 learnt[:, view] = _meant(learnt[:, view], rows, labels[:, view])
+        shares = _shares(shares, residuals, left)
         return Lessons(
             shares * guesses + (1 - shares) * learnt,
-            _errors(residuals, unseen),
+            _errors(residuals, shares * residuals + (1 - shares) * left),
             _correlation(residuals),
             reader,
             scorers,
@@ -216,6 +215,22 @@ def _meant(scored: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> np.ndarr
     """Coordinates that scores (m, k) stand for, where some rows have labels (n, k)."""
     columns = zip(scored.T, labels.T, strict=True)
     return np.stack([np.interp(s, *curve(s[rows], label)) for s, label in columns], 1)
+
+
+def _shares(usual: np.ndarray, residuals: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Shares of the guesses in the lessons, (k,): the more, the nearer they come to labels.
+
+    The odds are the usual ones times the ratio of the variances of both errors, squared.
+
+    Args:
+        usual: Where both come as near, (k,).
+        residuals: Of the guesses, each label left out, (n, k).
+        left: Of a scorer that had not seen the label, (n, k), NaN where there is none.
+    """
+    errors = np.where(np.isnan(left), np.nan, residuals), left
+    guessed, learnt = (np.nansum(error**2, axis=0) + LEAST_ERROR**2 for error in errors)
+    favour = usual * (learnt / guessed) ** 2
+    return favour / (favour + 1 - usual)
 
 
 def _errors(residuals: np.ndarray, unseen: np.ndarray) -> np.ndarray:

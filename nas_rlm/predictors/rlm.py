@@ -25,6 +25,9 @@ OFTEN = 3
 AFRESH = 100
 """Labels from which on training does not go on from the weights of an earlier one: it is rare by
 then, and what those weights get wrong they would get wrong again."""
+FEW_CHOICES, MOST_STEPS = 6, 3
+"""Parameters of an architecture beyond which training takes more steps, and how many times as many
+it takes at most."""
 
 
 class RLMPredictor(Predictor):
@@ -105,7 +108,7 @@ class RLMPredictor(Predictor):
         values = self.check_labels(inputs, values)
         best: dict[str, Any] = {"steps": 300 + len(inputs) // 3}
         if self.pool:
-            best = best_with_pool(len(inputs))
+            best = best_with_pool(len(inputs), max(map(len, inputs.architectures)))
         training = TrainingConfig(**{**best, **self.training})
         self.rlm = RLM(self.objectives, seed=self.seed, training=training, **self.options)
         pool = self._make_pool(inputs) if self.pool else None
@@ -200,17 +203,21 @@ class RLMPredictor(Predictor):
         return np.array([self._expected[text] for text in texts])
 
 
-def best_with_pool(labels: int) -> dict[str, Any]:
+def best_with_pool(labels: int, choices: int) -> dict[str, Any]:
     """Fields of `surrogate.TrainingConfig` that are best with a pool and so many labels.
 
     Lessons have no noise, so they bear fast learning from few at a time, and need less ranking
-    than labels.
+    than labels. The more an architecture has to choose, the more there is to tell apart.
+
+    Args:
+        labels: How many there are.
+        choices: Parameters of an architecture.
     """
     return {
         "ranking": 15.0,
         "learning_rate": 4e-3,
         "batch_size": 32,
-        "steps": 800 + labels // 2,
+        "steps": int((800 + labels // 2) * min(max(1.0, choices / FEW_CHOICES), MOST_STEPS)),
     }
 
 

@@ -5,6 +5,7 @@ from scipy.stats import multivariate_normal, spearmanr
 
 from surrogate import RLM, Pool, TrainingConfig, prior
 from surrogate.prior import GaussianProcess, expect, guess
+from surrogate.scale import Scale, to_coordinates
 
 TREND = [True, False]
 """The first number follows the trend."""
@@ -88,31 +89,48 @@ def test_what_is_fitted_is_the_likeliest(monkeypatch):
 
 
 def coordinates(values):
-    """Labels in units of their spread, NaN where missing."""
-    return (values - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0)
+    """Those of labels, NaN where missing, and the scales they are on."""
+    scales = [Scale.fit(column[~np.isnan(column)]) for column in values.T]
+    return to_coordinates(scales, values), scales
 
 
 def test_a_trend_speaks_where_labels_do_not(features, pool):
     values = pool[1]
     few = np.arange(5)
     labels = values[few]
-    guesses = expect(features, few, coordinates(labels), [True, False], -4.0, TREND)
+    guesses = expect(features, few, *coordinates(labels), [True, False], -4.0, TREND)
     assert guesses.means.shape == values.shape
     assert guesses.residuals.shape == labels.shape
     assert (np.abs(guesses.residuals) > 0).all()
     assert spearmanr(guesses.means[:, 0], values[:, 0])[0] > 0.9
 
 
+@pytest.mark.parametrize("sum_of", ["values", "coordinates"])
+def test_sums_are_learnt_as_sums(features, sum_of):
+    """Whether the values are sums of something, or their coordinates are."""
+    rng = np.random.default_rng(0)
+    sums = features.counts.double().numpy() @ rng.normal(size=features.counts.shape[1])
+    sums = (sums - sums.min()) / np.ptp(sums)
+    values = (sums if sum_of == "values" else Scale.fit(np.exp(5 * sums)).inverse(sums))[:, None]
+    rows = np.arange(30)
+    labels, scales = coordinates(values[rows])
+    guesses = expect(features, rows, labels, scales, [False], -4.0, [False])
+    alone = GaussianProcess(features.groups(False), torch.zeros(len(values)))
+    for learnt, back in ((values[rows, 0], scales[0]), (labels[:, 0], np.asarray)):
+        alone.fit(rows, learnt)
+        off = labels[:, 0] - back(learnt - alone.leave_one_out())
+        assert (guesses.residuals**2).mean() <= (off**2).mean() + 1e-12
+    assert spearmanr(guesses.means[:, 0], values[:, 0])[0] > 0.95
+
+
 def test_missing_labels_are_left_out(features, pool):
     values = pool[1].copy()
     rows = np.arange(30)
-    whole = expect(features, rows, coordinates(values[rows]), BOTH, -4.0, TREND).means
+    whole = expect(features, rows, *coordinates(values[rows]), BOTH, -4.0, TREND).means
     values[:10, 1] = np.nan
-    part = expect(features, rows, coordinates(values[rows]), BOTH, -4.0, TREND).means
+    part = expect(features, rows, *coordinates(values[rows]), BOTH, -4.0, TREND).means
     np.testing.assert_array_equal(whole[:, 0], part[:, 0])
-    rest = expect(
-        features, rows[10:], coordinates(values[10:30]), [False, False], -4.0, TREND
-    ).means
+    rest = expect(features, rows[10:], *coordinates(values[10:30]), BOTH, -4.0, TREND).means
     np.testing.assert_array_equal(part[:, 1], rest[:, 1])
 
 
@@ -122,7 +140,7 @@ def test_numbers_are_guessed_for_the_texts_that_they_are_asked_of(pool):
     asked = np.ones(values.shape, dtype=bool)
     asked[::2, 0] = False
     rows = np.arange(1, 31)
-    labels = coordinates(np.where(asked[rows], values[rows], np.nan))
+    labels, scales = coordinates(np.where(asked[rows], values[rows], np.nan))
 
     def guessed(some, labels, asked):
         here = np.isin(rows, some)
@@ -130,6 +148,7 @@ def test_numbers_are_guessed_for_the_texts_that_they_are_asked_of(pool):
             Pool([texts.texts[row] for row in some], texts.hints[some], (0,), asked=asked),
             np.searchsorted(some, rows[here]),
             labels[here],
+            scales,
             [True, False],
             -4.0,
         )

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from surrogate import RLM, Pool, TrainingConfig
-from surrogate.teacher import _correlation, _errors
+from surrogate.teacher import _correlation, _errors, _shares
 
 
 @pytest.fixture
@@ -137,6 +137,20 @@ def test_errors_are_those_of_unseen_labels_where_there_are_many():
     first, second = _errors(residuals, unseen)
     assert 0.03 < first < 0.06
     assert second == pytest.approx(0.1)
+
+
+def test_what_comes_nearer_to_unseen_labels_has_the_larger_share():
+    rng = np.random.default_rng(0)
+    residuals = rng.normal(0, 0.1, (100, 5))
+    left = residuals * [1, 5, 0.2, 1, 5]
+    left[10:] = np.nan
+    left[:, 4] = np.nan
+    residuals[20:] *= 7  # no scorer says how hard these are
+    usual = np.array([0.25, 0.25, 0.25, 1.0, 0.5])
+    shares = _shares(usual, residuals, left)
+    np.testing.assert_allclose(shares[[0, 3, 4]], [0.25, 1.0, 0.5], atol=0.02)
+    assert shares[1] > 0.99
+    assert shares[2] < 0.01
 
 
 def test_correlations_are_found_shrunk_and_always_possible():
