@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nas_rlm.predictors import Inputs
-from nas_rlm.predictors.rlm import RLMPredictor, expectations, sample_space
+from nas_rlm.predictors.rlm import (
+    FEW_CHOICES,
+    RLMPredictor,
+    best_with_pool,
+    expectations,
+    sample_space,
+)
 from search_spaces.base import Architecture, SearchSpace
 from surrogate import RLM, Pool
 from surrogate.choice import most_telling
@@ -92,7 +98,9 @@ def adapt(
             f"{space.format(architectures[wrong])}: a latency of {values[wrong, 0]:g}; leave out "
             "what did not run"
         )
-    training = {"rank_share": 0.0, "beyond": 0.5, **options.pop("training", {})}
+    # However much there is to choose: what measurements leave open is more than digits miss.
+    usual = best_with_pool(len(values), FEW_CHOICES)
+    training = {**usual, "rank_share": 0.0, "beyond": 0.5, **options.pop("training", {})}
     options = {"pool": POOL, "training": training, **options}
     predictor = RLMPredictor([name], seed=seed, warm_start=known, **options)
     return predictor.fit(Inputs(space, architectures), values, progress=progress)
