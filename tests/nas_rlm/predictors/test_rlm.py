@@ -9,7 +9,7 @@ from torch import nn
 from nas_rlm.benchmarks import nasbench201
 from nas_rlm.metrics import kendall_tau
 from nas_rlm.predictors import Inputs
-from nas_rlm.predictors.rlm import OFTEN, RLMPredictor
+from nas_rlm.predictors.rlm import FEW_CHOICES, MOST_STEPS, OFTEN, RLMPredictor, best_with_pool
 from search_spaces import from_builder
 from surrogate import RLM
 
@@ -43,6 +43,14 @@ def test_what_is_known_of_other_numbers_helps(inputs: Inputs, cifar10: RLM) -> N
         predictor = _new(warm_start=warm_start).fit(inputs[some], values[some])
         tau[warm_start] = kendall_tau(predictor.predict(inputs[others])[:, 0], values[others, 0])
     assert tau[cifar10] > tau[None] + 0.02
+
+
+def test_more_to_choose_takes_more_steps() -> None:
+    few, more, most, endless = (
+        best_with_pool(100, choices)["steps"]
+        for choices in (2, 2 * FEW_CHOICES, MOST_STEPS * FEW_CHOICES, 500)
+    )
+    assert (more, most, endless) == (2 * few, MOST_STEPS * few, MOST_STEPS * few)
 
 
 def test_each_text_is_asked_of_the_other_model_once(
