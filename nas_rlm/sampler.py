@@ -541,6 +541,7 @@ def rlm_surrogate(names: Sequence[str], seed: int, **options: Any) -> Predictor:
         "steps": 300,
         "guess_share": 0.5,
         "typical": -1.5,
+        "sums": False,  # it is the few best that are looked for
         "beyond": 0.5,  # what is looked for is better than all labels
     }
     options = {"members": 1, "pool": 2048, "whole": True, **options}

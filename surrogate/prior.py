@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -291,7 +291,7 @@ def guess(
     pool: Pool,
     rows: np.ndarray,
     labels: np.ndarray,
-    scales: Sequence[Scale],
+    scales: Sequence[Scale] | None,
     simplified: Sequence[bool],
     typical: float,
 ) -> Guesses:
@@ -323,7 +323,7 @@ def guess(
             (pool if mask.all() else pool[texts]).features,
             np.searchsorted(texts, rows[here]),
             labels[np.ix_(here, numbers)],
-            [scales[number] for number in numbers.tolist()],
+            scales and [scales[number] for number in numbers.tolist()],
             [simplified[number] for number in numbers.tolist()],
             typical,
             trend=[growing[number] for number in numbers.tolist()],
@@ -337,7 +337,7 @@ def expect(
     features: Features,
     rows: np.ndarray,
     labels: np.ndarray,
-    scales: Sequence[Scale],
+    scales: Sequence[Scale] | None,
     simplified: Sequence[bool],
     typical: float,
     trend: Sequence[bool],
@@ -352,7 +352,8 @@ def expect(
         features: Of the m texts of the pool.
         rows: Where the n labelled texts are in the pool, (n,).
         labels: Coordinates of their labels, (n, k), NaN where missing.
-        scales: What k values and their coordinates have to do with each other.
+        scales: What k values and their coordinates have to do with each other; None: coordinates
+            alone are learnt.
         simplified: Which of the k objectives depend on the function alone.
         typical: See `GaussianProcess`.
         trend: Which of them follow the trend.
@@ -366,8 +367,11 @@ def expect(
         known = ~np.isnan(column)
         slope = features.trend if trend[k] else torch.zeros_like(features.trend)
         groups = features.groups(simplified[k])
+        ways: list[tuple[Callable[[np.ndarray], np.ndarray], ...]] = [(np.asarray, np.asarray)]
+        if scales is not None:
+            ways.append((scales[k].inverse, scales[k]))
         tried = []
-        for there, back in ((np.asarray, np.asarray), (scales[k].inverse, scales[k])):
+        for there, back in ways:
             y = there(column[known])
             process = GaussianProcess(groups, slope, typical).fit(rows[known], y)
             off = column[known] - back(y - process.leave_one_out())

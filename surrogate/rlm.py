@@ -171,7 +171,8 @@ class RLM:
         else:
             labels = self._coordinates(values)
             simplified = [name in self.simplified for name in self.objectives]
-            scales, typical = self._scales, self.training.typical
+            scales = self._scales if self.training.sums else None
+            typical = self.training.typical
             guessed = prior.guess(pool, rows, labels, scales, simplified, typical)
             earlier = None if afresh else start
             lessons = self._fit_lessons(

@@ -35,6 +35,8 @@ class TrainingConfig:
         cost_share: The same for the other numbers.
         typical: Logarithm of what each part of the guesses is expected to explain. Little of it
             guesses best, much of it leaves more open.
+        sums: Guesses are of values as they are, where those come nearer to labels left out than
+            guesses on the scale do. They know the many better then, but not the few best.
         rank_share: Share of the rank among the labels in objectives' scales, the rest being size:
             less if the numbers are sums, which are learnt from fewer labels as they are.
         beyond: How far beyond the labels expectations reach, in coordinates of the objective's
@@ -61,6 +63,7 @@ class TrainingConfig:
     guess_share: float = 0.25
     cost_share: float = 0.5
     typical: float = -4.0
+    sums: bool = True
     rank_share: float = RANK_SHARE
     beyond: float = BEYOND
     batch_size: int = 64
