@@ -104,7 +104,7 @@ def main(arguments: argparse.Namespace) -> None:
     ]
     for name, benchmark in benchmarks.items():
         if tasks[name]:
-            parts.append(f"## {benchmark.space.name}\n")
+            parts.append(f"## {name}\n")
             parts += [budget_table(tasks[name], metric) for metric in _metrics(benchmark)]
     text = "\n".join(parts)
     write_text(RESULTS / "other_spaces.md", text)
