@@ -87,13 +87,13 @@ def main(arguments: argparse.Namespace) -> None:
         for name in TASKS
     }
     summary = [
-        [benchmark.space.name, metric.title, f"{labels:,}", *_best(tasks[name], metric, labels)]
+        [TASKS[name].benchmark, metric.title, f"{labels:,}", *_best(tasks[name], metric, labels)]
         for name, benchmark in benchmarks.items()
         if tasks[name]
         for metric in _metrics(benchmark)
         for labels in TASKS[name].labels
     ]
-    header = ["space", "number", "labels", "RLM", "graph network", "", "classical", ""]
+    header = ["table", "number", "labels", "RLM", "graph network", "", "classical", ""]
     seeds = len({record["seed"] for record in records})
     parts = [
         "The RLM and the best of each kind on other spaces, mean and 95 % interval over "
@@ -117,7 +117,7 @@ def _best(cells: Mapping[Cell, Record], metric: Metric, labels: int) -> list[str
     for cell, record in cells.items():
         if cell.labels == labels and (figure := metric.figure(record)) is not None:
             figures.setdefault(cell.predictor, []).append(figure)
-    row = [mean_interval(figures["rlm"])]
+    row = [mean_interval(figures["rlm"]) if "rlm" in figures else ""]
     for kind in (GRAPH, CLASSICAL):
         means = {name: float(np.mean(figures[name])) for name in kind if name in figures}
         best = max(means, key=means.__getitem__, default=None)

@@ -171,7 +171,8 @@ class RLM:
         else:
             labels = self._coordinates(values)
             simplified = [name in self.simplified for name in self.objectives]
-            scales = self._scales if self.training.sums else None
+            # With no share of the rank the scale is straight: values would be learnt twice.
+            scales = self._scales if self.training.sums and rank_share > 0 else None
             typical = self.training.typical
             guessed = prior.guess(pool, rows, labels, scales, simplified, typical)
             earlier = None if afresh else start
