@@ -17,7 +17,7 @@ from torch import Tensor
 
 from surrogate.text import Tokenizer
 
-CHECKPOINT_VERSION = 6
+CHECKPOINT_VERSION = 7
 _DESCRIPTION, _TOKENIZER, _WEIGHTS = "rlm.json", "tokenizer.json", "weights.safetensors"
 
 

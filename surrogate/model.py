@@ -281,10 +281,11 @@ class Encoder(nn.Module):
         back = self.back(x, wiring.reverse(), output * self.end)
         refined = x + self.refine(torch.cat([x, states, back], -1))
         states = self.second(refined, wiring, start)
-        result = self.result((states * output).sum(1, keepdim=True))
+        result = self.norm(self.result((states * output).sum(1, keepdim=True)))
+        # Many costs are sums of what there is: a norm would divide them by what else was added.
         summary = x.sum(1, keepdim=True) / TYPICAL_NODES
-        local = F.relu(self.merge(torch.cat([x, states], -1)))
-        memory = self.norm(torch.cat([result, summary, local], dim=1))
+        local = self.norm(F.relu(self.merge(torch.cat([x, states], -1))))
+        memory = torch.cat([result, summary, local], dim=1)
         return memory, F.pad(graphs.there, (2, 0), value=True)
 
 

@@ -24,6 +24,8 @@ FEW_LABELS = 256
 """With more labels, guesses usually have a smaller share in the lessons."""
 LEAST_HELD_OUT = 10
 """The first scorer keeps a tenth of the labels back, where that is so many."""
+SHARE_DEVIATION = 0.2
+"""How far the guesses' best share in the lessons is expected to be from the usual one."""
 LEAST_ERROR = 0.002
 """In coordinates: about what the digits can tell apart."""
 
@@ -218,19 +220,22 @@ def _meant(scored: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> np.ndarr
 
 
 def _shares(usual: np.ndarray, residuals: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Shares of the guesses in the lessons, (k,): the more, the nearer they come to labels.
+    """Likeliest shares of the guesses in the lessons, (k,).
 
-    The odds are the usual ones times the ratio of the variances of both errors, squared.
+    Lessons are expected to miss labels by a normal distribution of unknown width, and shares to
+    be normal around the usual ones.
 
     Args:
-        usual: Where both come as near, (k,).
+        usual: Shares where nothing else is known, (k,).
         residuals: Of the guesses, each label left out, (n, k).
         left: Of a scorer that had not seen the label, (n, k), NaN where there is none.
     """
-    errors = np.where(np.isnan(left), np.nan, residuals), left
-    guessed, learnt = (np.nansum(error**2, axis=0) + LEAST_ERROR**2 for error in errors)
-    favour = usual * (learnt / guessed) ** 2
-    return favour / (favour + 1 - usual)
+    tried = np.linspace(0.0, 1.0, 101)[:, None]
+    errors = tried[..., None] * residuals + (1 - tried[..., None]) * left
+    count = (~np.isnan(errors[0])).sum(0)
+    squares = np.nansum(errors**2, axis=1) + LEAST_ERROR**2
+    unlikely = count * np.log(squares) + ((tried - usual) / SHARE_DEVIATION) ** 2
+    return tried[unlikely.argmin(0), 0]
 
 
 def _errors(residuals: np.ndarray, unseen: np.ndarray) -> np.ndarray:

@@ -153,6 +153,16 @@ def test_what_comes_nearer_to_unseen_labels_has_the_larger_share():
     assert shares[2] < 0.01
 
 
+def test_few_unseen_labels_leave_shares_near_the_usual_ones():
+    residuals, left = np.random.default_rng(0).normal(0, 0.1, (2, 4000, 20))
+    left *= 2
+    usual = np.full(20, 0.25)
+    # Independent errors are least with weights that are inverse to their variances.
+    np.testing.assert_allclose(_shares(usual, residuals, left), 0.8, atol=0.03)
+    left[5:] = np.nan
+    assert 0.3 < _shares(usual, residuals, left).mean() < 0.6
+
+
 def test_correlations_are_found_shrunk_and_always_possible():
     rng = np.random.default_rng(0)
     both = rng.normal(size=(500, 1))
