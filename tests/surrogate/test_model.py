@@ -9,7 +9,7 @@ import torch
 from nas_rlm.predictors.gnn_encoders import LinearFlow
 from search_spaces import get_space
 from surrogate.graphs import Wiring
-from surrogate.model import Batch, Flow
+from surrogate.model import Batch, Encoder, Flow, ModelConfig
 from surrogate.text import Tokenizer
 
 
@@ -65,3 +65,20 @@ def test_in_a_turn_no_node_reads_another(graphs):
         assert sum(turns) == view.operator.shape[1]
         for nodes in torch.arange(sum(turns)).split(turns):
             assert not view.reads[:, nodes][..., nodes].any()
+
+
+def test_what_a_choice_adds_to_the_memorys_sum_does_not_depend_on_other_choices():
+    """Or costs that are sums could not be read off it."""
+    space = get_space("fbnet")
+    first = space.sample(np.random.default_rng(0))
+    one, other = {"layer_3": "k3_e6"}, {"layer_7": "skip"}
+    changes = [{}, one, other, one | other]
+    texts = [space.onnx_text(first | change) for change in changes]
+    tokenizer = Tokenizer.fit(texts)
+    batch = Batch.of(tokenizer, tokenizer.programs(texts), torch.device("cpu"))
+    torch.manual_seed(0)
+    sizes = ModelConfig(len(tokenizer.vocabulary), len(tokenizer.signatures), 1, 1, 1)
+    memory, _ = Encoder(sizes)(batch, batch.program)
+    neither, with_one, with_other, both = memory[:, 1]
+    assert (neither - with_one).norm() > 0.1
+    torch.testing.assert_close(neither - with_one, with_other - both, rtol=1e-4, atol=1e-4)
