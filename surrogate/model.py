@@ -268,9 +268,7 @@ class Encoder(nn.Module):
             batch: n programs.
             graphs: One of their views, of m nodes.
         """
-        spelled = batch.spelled
-        places = self.place.weight[torch.arange(spelled.shape[1], device=spelled.device) % 64]
-        signature = self.signature(batch.known) + (self.word(spelled) * places).mean(1)
+        signature = self.signature(batch.known) + self._words(batch.spelled)
         operator = torch.cat([self.special.weight, signature])[graphs.operator]
         there = graphs.there[..., None]
         x = (operator + self.status(graphs.status)) * there
@@ -288,6 +286,44 @@ class Encoder(nn.Module):
         memory = torch.cat([result, summary, local], dim=1)
         return memory, F.pad(graphs.there, (2, 0), value=True)
 
+    @torch.no_grad()
+    def start_from(self, batch: Batch, graphs: Graphs, expected: Tensor) -> None:
+        """Begin with statements that bring what each of them adds to the numbers, by ridge.
+
+        Costs are often sums over statements: those are there from the start, in the first
+        coordinates of the memory's sum.
+
+        Args:
+            batch: n programs.
+            graphs: One of their views.
+            expected: Numbers, (n, k), NaN where missing. At most half as many as there are
+                coordinates are used.
+        """
+        kinds, weight = len(batch.known), self.signature.weight
+        expected = expected[:, : weight.shape[1] // 2].double().cpu()
+        counts = torch.zeros(len(graphs), FIRST + kinds, dtype=torch.float64)
+        counts.scatter_add_(1, graphs.operator.cpu(), graphs.there.double().cpu())
+        adds = torch.zeros(kinds, expected.shape[1], dtype=torch.float64)
+        for k, column in enumerate(expected.T):
+            known = ~column.isnan()
+            occurs, number = counts[known, FIRST:], column[known]
+            mean = occurs.mean(0)
+            off, wanted = occurs - mean, (number - number.mean()) / number.std().clamp(min=1e-9)
+            penalty = torch.eye(kinds, dtype=torch.float64)
+            adds[:, k] = torch.linalg.solve(off.T @ off + penalty, off.T @ wanted)
+            adds[:, k] -= (mean > 0) * (mean @ adds[:, k]) / mean.sum()
+        width = expected.shape[1]
+        for other in (self.special, self.status):
+            other.weight[:, :width] = 0
+        met = batch.known > 0
+        adds = TYPICAL_NODES * adds.to(weight) - self._words(batch.spelled)[:, :width]
+        weight[batch.known[met], :width] = adds[met]
+
+    def _words(self, spelled: Tensor) -> Tensor:
+        """What the lexemes of s signatures, (s, longest), add to them, (s, dim)."""
+        places = self.place.weight[torch.arange(spelled.shape[1], device=spelled.device) % 64]
+        return (self.word(spelled) * places).mean(1)
+
 
 class Reader(nn.Module):
     """The views that the numbers need to memory, each with an encoder of its own."""
@@ -301,15 +337,21 @@ class Reader(nn.Module):
 
     def forward(self, batch: Batch) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each view: memory (n, m, dim), what of it is there (n, m), and who reads it (k,)."""
+        views = self._views(batch)
+        return [(*encoder(batch, graphs), readers) for encoder, graphs, readers in views]
+
+    def start_from(self, batch: Batch, expected: Tensor) -> None:
+        """See `Encoder.start_from`; all k numbers are expected, (n, k)."""
+        for encoder, graphs, readers in self._views(batch):
+            encoder.start_from(batch, graphs, expected[:, readers])
+
+    def _views(self, batch: Batch) -> list[tuple[Encoder, Graphs, Tensor]]:
+        """Encoders, what they read, and whose numbers, (k,) bool."""
         function = torch.tensor(self.reads_function, device=batch.known.device)
-        read = []
-        for encoder, graphs, readers in (
-            (self.program, batch.program, ~function),
-            (self.function, batch.function, function),
-        ):
-            if encoder is not None:
-                read.append((*encoder(batch, graphs), readers))
-        return read
+        views = (self.program, batch.program, ~function), (self.function, batch.function, function)
+        return [
+            (encoder, graphs, readers) for encoder, graphs, readers in views if encoder is not None
+        ]
 
 
 class DecoderLayer(nn.Module):

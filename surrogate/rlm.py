@@ -231,6 +231,7 @@ class RLM:
             model = self._new_model()
             if start is None:
                 model.reader.load_state_dict(lessons.reader)
+                model.reader.start_from(batch, torch.from_numpy(lessons.expected).to(self.device))
             else:
                 model.load_state_dict(start._models[0].state_dict())
             losses = DigitLosses(

@@ -9,7 +9,7 @@ import torch
 from nas_rlm.predictors.gnn_encoders import LinearFlow
 from search_spaces import get_space
 from surrogate.graphs import Wiring
-from surrogate.model import Batch, Encoder, Flow, ModelConfig
+from surrogate.model import Batch, Encoder, Flow, ModelConfig, Reader
 from surrogate.text import Tokenizer
 
 
@@ -82,3 +82,23 @@ def test_what_a_choice_adds_to_the_memorys_sum_does_not_depend_on_other_choices(
     neither, with_one, with_other, both = memory[:, 1]
     assert (neither - with_one).norm() > 0.1
     torch.testing.assert_close(neither - with_one, with_other - both, rtol=1e-4, atol=1e-4)
+
+
+def test_numbers_that_are_sums_are_in_the_memory_from_the_start():
+    space = get_space("fbnet")
+    rng = np.random.default_rng(0)
+    architectures = [space.sample(rng) for _ in range(400)]
+    costs = {choice: rng.random() for choice in set().union(*(a.values() for a in architectures))}
+    total = torch.tensor([sum(costs[choice] for choice in a.values()) for a in architectures])
+    texts = [space.onnx_text(architecture) for architecture in architectures]
+    tokenizer = Tokenizer.fit(texts)
+    batch = Batch.of(tokenizer, tokenizer.programs(texts), torch.device("cpu"))
+    expected = torch.stack([total, total], 1)
+    expected[:350, 1] = torch.nan
+    torch.manual_seed(0)
+    sizes = ModelConfig(len(tokenizer.vocabulary), len(tokenizer.signatures), 1, 1, 2, (1,))
+    reader = Reader(sizes)
+    reader.start_from(batch, expected)
+    ((program, _, _), (function, _, _)) = reader(batch)
+    for memory, least in ((program, 0.995), (function, 0.7)):
+        assert torch.corrcoef(torch.stack([memory[:, 1, 0], total]))[0, 1] > least
