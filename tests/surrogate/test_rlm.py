@@ -68,7 +68,7 @@ def test_greedy_numbers_are_written_with_the_formats_digits(fitted, labelled):
     texts, values = labelled
     written = fitted.greedy(texts, batch_size=25)
     assert written.shape == (60, 2, 2)
-    assert spearmanr(written[:, 0, 0], values[:, 0])[0] > 0.8
+    assert spearmanr(written[:, 0, 0], values[:, 0])[0] > 0.7
     np.testing.assert_array_equal(fitted.number.decode(fitted.number.encode(written)), written)
 
 
