@@ -25,7 +25,7 @@ OFTEN = 3
 AFRESH = 100
 """Labels from which on training does not go on from the weights of an earlier one: it is rare by
 then, and what those weights get wrong they would get wrong again."""
-FEW_CHOICES, MOST_STEPS = 6, 3
+FEW_CHOICES, MOST_STEPS = 6, 2
 """Parameters of an architecture beyond which training takes more steps, and how many times as many
 it takes at most."""
 
