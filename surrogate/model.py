@@ -5,8 +5,8 @@ A pre-norm encoder-decoder transformer with these departures from the textbook:
 - The encoder follows the program. The state of a statement is made from the sum of the states of
   the values it reads, gated by its operator, and a transform of that. A first flow from the input
   and a flow back from the output tell each statement where it stands; the second flow knows that.
-- The memory begins with a sum over statements that has no norm, so that costs which are sums can be
-  read off it; training on lessons starts from what each statement adds to them.
+- The memory has a sum over statements without a norm, so that costs which are sums can be read off
+  it; training on lessons starts from what each statement adds to them.
 - There are no positions in the encoder: the program's order is in the states.
 - There may be two encoders. One reads the whole program; the other reads the function it computes,
   without dead statements, for the numbers that depend on nothing else (`ModelConfig.simplified`).
