@@ -23,7 +23,7 @@ import onnx.inliner
 import onnx.numpy_helper
 import onnx.printer
 
-from search_spaces.flat import LOCAL, WEIGHTS, Flat, described, flatten, read
+from search_spaces.flat import LOCAL, WEIGHTS, Flat, described, file_of, flatten, read
 from search_spaces.fold import Attribute, Body, Statement, fold, functions, operators
 from search_spaces.onnx_graph import InvalidModelError, validate
 
@@ -45,7 +45,8 @@ def compact(model: onnx.ModelProto | str | Path) -> str:
     several.
 
     Args:
-        model: A model, an ONNX text, or a file, whose external data need not be there.
+        model: A model, an ONNX text, or a file (a path, or a name that ends in .onnx), whose
+            external data need not be there.
 
     Raises:
         InvalidModelError: It is not a valid model of standard operators, has control flow, or a
@@ -133,7 +134,8 @@ def expand(text: str, weights: Sequence[np.ndarray] | None = None) -> onnx.Model
 
 
 def _folder(model: onnx.ModelProto | str | Path) -> Path:
-    return model.parent if isinstance(model, Path) else Path()
+    file = file_of(model)
+    return Path() if file is None else file.parent
 
 
 def _body(flat: Flat, library: _Operators) -> Body:

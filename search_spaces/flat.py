@@ -56,25 +56,37 @@ class Flat:
     weights: dict[str, onnx.TensorProto]
 
 
+def file_of(model: onnx.ModelProto | str | Path) -> Path | None:
+    """The file that is meant, if one is: by a path, or by a name that ends in .onnx."""
+    if isinstance(model, str) and model.endswith(".onnx"):
+        return Path(model)
+    return model if isinstance(model, Path) else None
+
+
 def read(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
-    """A model, an ONNX text or a file, whose external data is not loaded.
+    """A model, an ONNX text or a file (see `file_of`), whose external data is not loaded.
 
     Raises:
         InvalidModelError: It is none.
         OSError: The file cannot be read.
     """
-    if isinstance(model, Path):
+    if (file := file_of(model)) is not None:
         try:
-            return onnx.load(model, load_external_data=False)
+            return onnx.load(file, load_external_data=False)
         except OSError:
             raise
         except Exception as error:  # what protobuf raises depends on its implementation
-            raise InvalidModelError(f"{model} is not an ONNX file: {error}") from error
+            raise InvalidModelError(f"{file} is not an ONNX file: {error}") from error
     if isinstance(model, str):
         try:
             return onnx.parser.parse_model(model)
         except onnx.parser.ParseError as error:
             raise InvalidModelError(f"not ONNX text: {error}") from error
+    if not isinstance(model, onnx.ModelProto):
+        raise TypeError(
+            f"expected a model, an ONNX text or a file, not a {type(model).__name__}; "
+            "search_spaces.export makes a model of a torch module"
+        )
     return model
 
 
@@ -102,17 +114,17 @@ def flatten(model: onnx.ModelProto, folder: Path) -> Flat:
     kept = _say_what_is_computed(graph.node, constants)
     small = {name: _loaded(name, constants[name], folder) for name in kept}
     light = _light(graph, small, constants, version)
+    given = [value for value in graph.input if value.name not in constants]
+    for value in (*given, *graph.output):
+        _check_shape(value)
     try:
         onnx.checker.check_model(light, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise InvalidModelError(str(error)) from error
-    given = [value for value in graph.input if value.name not in constants]
     _check_connections(light.graph, given)
     if version < OLDEST:
         light = _converted(light)
     small = dict(_constants(light.graph))
-    for value in (*given, *graph.output):
-        _check_shape(value)
     return Flat(
         version=max(version, OLDEST),
         inputs=given,

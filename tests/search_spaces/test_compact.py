@@ -333,7 +333,7 @@ def test_external_data_need_not_be_there(tmp_path: Path) -> None:
     expected = weights_of(model)
     text = compact(model)
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="weights")
-    for ours, theirs in zip(weights_of(tmp_path / "m.onnx"), expected, strict=True):
+    for ours, theirs in zip(weights_of(str(tmp_path / "m.onnx")), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     (tmp_path / "weights").unlink()
     assert compact(tmp_path / "m.onnx") == text
@@ -408,10 +408,23 @@ def test_control_flow_is_refused() -> None:
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"\x0bnot a model")
-    with pytest.raises(InvalidModelError, match=r"m\.onnx"):
-        compact(tmp_path / "m.onnx")
-    with pytest.raises(FileNotFoundError):
-        compact(tmp_path / "none.onnx")
+    for kind in (Path, str):
+        with pytest.raises(InvalidModelError, match=r"m\.onnx is not"):
+            compact(kind(tmp_path / "m.onnx"))
+        with pytest.raises(FileNotFoundError):
+            compact(kind(tmp_path / "none.onnx"))
+
+
+def test_a_module_is_to_be_exported() -> None:
+    with pytest.raises(TypeError, match=r"Linear.*export"):
+        compact(nn.Linear(4, 4))  # type: ignore[arg-type]
+
+
+def test_shapes_that_are_missing_are_named() -> None:
+    model = proto("y = Relu (x)")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(InvalidModelError, match="shape of 'y' is not fixed"):
+        compact(model)
 
 
 OPERATIONS = {
