@@ -310,10 +310,11 @@ class Encoder(nn.Module):
             known = ~column.isnan()
             occurs, number = counts[known, FIRST:], column[known]
             mean = occurs.mean(0)
-            off, wanted = occurs - mean, (number - number.mean()) / number.std().clamp(min=1e-9)
+            deviation = number.std(correction=0).clamp(min=1e-9)
+            off, wanted = occurs - mean, (number - number.mean()) / deviation
             penalty = torch.eye(kinds, dtype=torch.float64)
             adds[:, k] = torch.linalg.solve(off.T @ off + penalty, off.T @ wanted)
-            adds[:, k] -= (mean > 0) * (mean @ adds[:, k]) / mean.sum()
+            adds[:, k] -= (mean > 0) * (mean @ adds[:, k]) / mean.sum().clamp(min=1e-9)
         width = expected.shape[1]
         for other in (self.special, self.status):
             other.weight[:, :width] = 0
