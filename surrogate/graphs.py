@@ -62,6 +62,12 @@ class Graphs:
         """Which nodes there are, (n, m) bool."""
         return self.operator > 0
 
+    def occurrences(self, kinds: int) -> Tensor:
+        """How often each of s operators, from `FIRST` on, occurs in each graph, (n, s) float64."""
+        counts = self.reads.new_zeros(len(self), FIRST + kinds, dtype=torch.float64)
+        counts.scatter_add_(1, self.operator, self.there.double())
+        return counts[:, FIRST:]
+
     def turns(self) -> list[int]:
         """Numbers of successive nodes, m in all, of which in no graph one reads another."""
         read = (self.reads != 0).any(0).tolist()

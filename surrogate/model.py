@@ -303,12 +303,11 @@ class Encoder(nn.Module):
         """
         kinds, weight = len(batch.known), self.signature.weight
         expected = expected[:, : weight.shape[1] // 2].double().cpu()
-        counts = torch.zeros(len(graphs), FIRST + kinds, dtype=torch.float64)
-        counts.scatter_add_(1, graphs.operator.cpu(), graphs.there.double().cpu())
+        counts = graphs.occurrences(kinds).cpu()
         adds = torch.zeros(kinds, expected.shape[1], dtype=torch.float64)
         for k, column in enumerate(expected.T):
             known = ~column.isnan()
-            occurs, number = counts[known, FIRST:], column[known]
+            occurs, number = counts[known], column[known]
             mean = occurs.mean(0)
             deviation = number.std(correction=0).clamp(min=1e-9)
             off, wanted = occurs - mean, (number - number.mean()) / deviation

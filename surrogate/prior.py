@@ -140,7 +140,8 @@ class Features:
         expressions, nested = _expressions(
             function.operator.numpy(force=True), function.reads.numpy(force=True)
         )
-        wordings = _wordings(function.operator.numpy(force=True), programs.signatures)
+        occurs_in_function = function.occurrences(len(kinds)).numpy(force=True)
+        wordings = _wordings(occurs_in_function, programs.signatures)
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         earlier = np.empty((len(table), 0)) if pool.earlier is None else pool.earlier
@@ -428,15 +429,15 @@ def _expressions(operator: np.ndarray, reads: np.ndarray) -> list[np.ndarray]:
     return tables
 
 
-def _wordings(operator: np.ndarray, signatures: Sequence[str]) -> np.ndarray:
+def _wordings(occurs: np.ndarray, signatures: Sequence[str]) -> np.ndarray:
     """How often two things that signatures say occur together in n graphs, (n, pairs).
 
     One of the two at least is the value of an attribute that has several: how often there is a
     kernel of 5 x 5 where there are 80 channels, whatever else is said of it.
 
     Args:
-        operator: (n, m), see `surrogate.graphs.Graphs`; signature i is ``FIRST + i``.
-        signatures: What is said.
+        occurs: How often each of s signatures does, (n, s).
+        signatures: What is said, (s,).
     """
     said = [wording(signature) for signature in signatures]
     values: dict[str, set[str]] = {}
@@ -455,8 +456,7 @@ def _wordings(operator: np.ndarray, signatures: Sequence[str]) -> np.ndarray:
     says = np.zeros((len(signatures), len(column)))
     for place in places:
         says[place] = 1.0
-    occurs = np.stack([np.bincount(row, minlength=FIRST + len(said)) for row in operator])
-    return occurs[:, FIRST:] @ says
+    return occurs @ says
 
 
 def _normal_scores(numbers: np.ndarray) -> np.ndarray:
