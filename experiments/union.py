@@ -13,7 +13,6 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +54,7 @@ class Part:
     benchmark: Benchmark
     seed: int
 
-    @cached_property
+    @property
     def _order(self) -> NDArray[np.intp]:
         rows = len(self.benchmark.architectures)
         return np.random.default_rng(self.seed).permutation(rows)
