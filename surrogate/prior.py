@@ -29,7 +29,7 @@ from surrogate.text import Tokenizer, split_blocks, wording
 
 MOST_FITTED = 400
 """Labels that the amplitudes and length scales are fitted to, at most."""
-FIT_STEPS = 60
+FIT_STEPS, FIT_RATE = 60, 0.3
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
 _CHUNK = 2048
@@ -197,7 +197,7 @@ class GaussianProcess:
         self.noise = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
         self.slope = torch.tensor(TREND, dtype=torch.float64, requires_grad=True)
         parameters = [self.amplitude, self.length, self.noise, self.slope]
-        optimizer = torch.optim.Adam(parameters, 0.1)
+        optimizer = torch.optim.Adam(parameters, FIT_RATE)
         some = self.rows[:MOST_FITTED]
         among = self._parts(some, some, torch.float64)
         for _ in range(FIT_STEPS):
@@ -211,7 +211,7 @@ class GaussianProcess:
                 + solved[:, 0] @ residual
                 + 0.02 * ((self.amplitude - self.typical) ** 2).sum()
                 + 0.5 * (self.length**2).sum()
-                + 0.1 * (self.noise + 2.5) ** 2
+                + (self.noise + 2.5) ** 2
                 + 5 * (self.slope - TREND) ** 2
             )
             optimizer.zero_grad()
