@@ -30,6 +30,8 @@ from surrogate.text import Tokenizer, split_blocks, wording
 MOST_FITTED = 400
 """Labels that the amplitudes and length scales are fitted to, at most."""
 FIT_STEPS, FIT_RATE = 60, 0.3
+LEAST_OF_KIND = 10
+"""Labels of a number that texts of one kind need to learn it without those of other kinds."""
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
 _CHUNK = 2048
@@ -298,7 +300,8 @@ def guess(
 ) -> Guesses:
     """What Gaussian processes say of a pool.
 
-    Those of numbers that are asked of the same texts see these texts alone.
+    Texts are of a kind if the same numbers are asked of them. Each kind has processes of its own,
+    but for numbers of which it has few labels: those are learnt from all kinds together.
 
     Args:
         pool: m texts.
@@ -316,8 +319,8 @@ def guess(
     means = np.full(asked.shape, np.nan)
     residuals = np.full(labels.shape, np.nan)
     growing = simplified if any(simplified) else [number == 0 for number in range(k)]
-    for mask in np.unique(asked, axis=1).T:
-        numbers = np.flatnonzero((asked == mask[:, None]).all(0))
+
+    def learn(mask: np.ndarray, numbers: np.ndarray) -> None:
         texts = np.flatnonzero(mask)
         here = np.flatnonzero(mask[rows])
         some = expect(
@@ -331,6 +334,16 @@ def guess(
         )
         means[np.ix_(texts, numbers)] = some.means
         residuals[np.ix_(here, numbers)] = some.residuals
+
+    of_kind, kind = np.unique(asked, axis=0, return_inverse=True)
+    known = np.stack([(~np.isnan(labels[kind[rows] == i])).sum(0) for i in range(len(of_kind))])
+    own = known >= LEAST_OF_KIND
+    shared = (of_kind & ~own).any(0)
+    for mask in np.unique(asked[:, shared], axis=1).T:
+        learn(mask, np.flatnonzero(shared & (asked == mask[:, None]).all(0)))
+    for i, numbers in enumerate(own):
+        if numbers.any():
+            learn(kind == i, np.flatnonzero(numbers))
     return Guesses(means, residuals)
 
 
