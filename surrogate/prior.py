@@ -110,6 +110,7 @@ class Features:
         nested: The same with what those read in turn.
         wordings: How often statements have a value of an attribute that has several, each of
             them with the words of the operator and the other values beside it.
+        words: How often operators have a word in their names, and two words.
         counts: How often each operator occurs.
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
@@ -123,6 +124,7 @@ class Features:
     expressions: Tensor
     nested: Tensor
     wordings: Tensor
+    words: Tensor
     counts: Tensor
     used: Tensor
     statements: Tensor
@@ -143,7 +145,7 @@ class Features:
             function.operator.numpy(force=True), function.reads.numpy(force=True)
         )
         occurs_in_function = function.occurrences(len(kinds)).numpy(force=True)
-        wordings = _wordings(occurs_in_function, programs.signatures)
+        wordings, words = _wordings(programs.signatures)
         hints = _normal_scores(pool.hints)
         trend = hints[:, list(pool.trend)].mean(1) if pool.trend else np.zeros(len(table))
         earlier = np.empty((len(table), 0)) if pool.earlier is None else pool.earlier
@@ -153,7 +155,8 @@ class Features:
             _standardised(table[:, ~(paths | occurs | used)].clip(max=_MOST)),
             _standardised(expressions, _RARE),
             _standardised(nested, _RARE),
-            _standardised(wordings),
+            _standardised(_counted(occurs_in_function, wordings)),
+            _standardised(_counted(occurs_in_function, words)),
             _standardised(table[:, occurs]),
             _standardised(table[:, used]),
             _standardised(statements),
@@ -164,7 +167,7 @@ class Features:
     def groups(self, simplified: bool) -> list[Tensor]:
         """What an objective depends on; on the function alone if it is ``simplified``."""
         of_function = [self.hints, self.paths, self.lengths, self.expressions, self.nested]
-        of_function += [self.wordings, self.earlier]
+        of_function += [self.wordings, self.words, self.earlier]
         seen = of_function if simplified else list(vars(self).values())
         return [group for group in seen if group.ndim == 2 and group.shape[1]]
 
@@ -442,31 +445,46 @@ def _expressions(operator: np.ndarray, reads: np.ndarray) -> list[np.ndarray]:
     return tables
 
 
-def _wordings(occurs: np.ndarray, signatures: Sequence[str]) -> np.ndarray:
-    """How often two things that signatures say occur together in n graphs, (n, pairs).
+def _wordings(signatures: Sequence[str]) -> tuple[list[list[Hashable]], list[list[Hashable]]]:
+    """What signatures say: two things at a time, and the words of operators alone.
 
-    One of the two at least is the value of an attribute that has several: how often there is a
-    kernel of 5 x 5 where there are 80 channels, whatever else is said of it.
+    Of two things one at least is the value of an attribute that has several: how often there is a
+    kernel of 5 x 5 where there are 80 channels, whatever else is said of it. Words are told alone
+    and in pairs: what launches kernels takes time, whatever their sizes.
 
     Args:
-        occurs: How often each of s signatures does, (n, s).
-        signatures: What is said, (s,).
+        signatures: s of them.
+
+    Returns:
+        Names of what each says, s lists each.
     """
     said = [wording(signature) for signature in signatures]
     values: dict[str, set[str]] = {}
     for _, attributes in said:
         for name, value in attributes.items():
             values.setdefault(name, set()).add(value)
-    column: dict[tuple[Hashable, ...], int] = {}
-    places = []
-    for i, (words, attributes) in enumerate(said):
+    meetings: list[list[Hashable]] = []
+    words: list[list[Hashable]] = []
+    for of_operator, attributes in said:
+        some = sorted(of_operator)
         telling = sorted(item for item in attributes.items() if len(values[item[0]]) > 1)
-        pairs: list[tuple[Hashable, ...]] = [(item,) for item in telling]
-        pairs += itertools.product(telling, sorted(words))
-        pairs += itertools.combinations(telling, 2)
-        for pair in pairs:
-            places.append((i, column.setdefault(pair, len(column))))
-    says = np.zeros((len(signatures), len(column)))
+        alone = [(item,) for item in telling]
+        beside = itertools.product(telling, some)
+        meetings.append([*alone, *beside, *itertools.combinations(telling, 2)])
+        words.append([*some, *itertools.combinations(some, 2)])
+    return meetings, words
+
+
+def _counted(occurs: np.ndarray, said: Sequence[Sequence[Hashable]]) -> np.ndarray:
+    """How often each thing that signatures say occurs in n graphs, (n, things).
+
+    Args:
+        occurs: How often each of s signatures does, (n, s).
+        said: What each says, s lists.
+    """
+    column: dict[Hashable, int] = {}
+    places = [(i, column.setdefault(x, len(column))) for i, xs in enumerate(said) for x in xs]
+    says = np.zeros((len(said), len(column)))
     for place in places:
         says[place] = 1.0
     return occurs @ says

@@ -6,6 +6,7 @@ from scipy.stats import multivariate_normal, spearmanr
 from surrogate import RLM, Pool, TrainingConfig, prior
 from surrogate.prior import GaussianProcess, expect, guess
 from surrogate.scale import Scale, to_coordinates
+from tests.surrogate.conftest import make_text
 
 TREND = [True, False]
 """The first number follows the trend."""
@@ -74,7 +75,7 @@ def test_what_is_fitted_is_the_likeliest(monkeypatch):
         penalties = (
             0.02 * ((process.amplitude - process.typical) ** 2).sum()
             + 0.5 * (process.length**2).sum()
-            + 0.1 * (process.noise + 2.5) ** 2
+            + (process.noise + 2.5) ** 2
             + 5 * (process.slope - prior.TREND) ** 2
         )
         return penalties.item() - multivariate_normal.logpdf(y, mean, covariance)
@@ -121,6 +122,28 @@ def test_sums_are_learnt_as_sums(features, sum_of):
         off = labels[:, 0] - back(learnt - alone.leave_one_out())
         assert (guesses.residuals**2).mean() <= (off**2).mean() + 1e-12
     assert spearmanr(guesses.means[:, 0], values[:, 0])[0] > 0.95
+
+
+def test_words_of_operators_are_counted(monkeypatch):
+    """Where nearly every operator is unlike all others but for a word in its name."""
+    rng = np.random.default_rng(0)
+    heavy, size = rng.integers(2, size=(120, 8)), rng.integers(400, size=(120, 8))
+    texts = [
+        make_text([f"nas.{('Plain', 'Heavy')[h]}Conv <m={m}>" for h, m in zip(*row, strict=True)])
+        for row in zip(heavy, size, strict=True)
+    ]
+    features = Pool(texts, np.empty((120, 0))).features
+    values = heavy.sum(1, keepdims=True).astype(float)
+    rows = np.arange(40)
+
+    def rho():
+        labels, scales = coordinates(values[rows])
+        guesses = expect(features, rows, labels, scales, [False], -4.0, [False])
+        return spearmanr(guesses.means[40:, 0], values[40:, 0])[0]
+
+    assert rho() > 0.95
+    monkeypatch.setattr(features.__class__, "groups", lambda self, _: [self.wordings, self.counts])
+    assert rho() < 0.9, "without them it is not known"
 
 
 def test_missing_labels_are_left_out(features, pool):
