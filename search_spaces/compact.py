@@ -50,7 +50,7 @@ def compact(model: onnx.ModelProto | str | Path) -> str:
 
     Raises:
         InvalidModelError: It is not a valid model of standard operators, has control flow, or a
-            shape of an input is not fixed; the message names the node or the input.
+            shape of an input or output is not fixed; the message names the node or the value.
         OSError: The file cannot be read.
     """
     flat = flatten(read(model), _folder(model))

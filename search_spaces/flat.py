@@ -42,7 +42,7 @@ class Flat:
     Attributes:
         version: Of the operators.
         inputs: Those that are given when it runs, with fixed shapes.
-        outputs: With fixed shapes.
+        outputs: With fixed shapes, inferred where the model does not say.
         nodes: In the order of evaluation, without those that are constants.
         kept: The constants that say what is computed, such as shapes and axes.
         weights: All others, their numbers perhaps absent.
@@ -101,7 +101,7 @@ def flatten(model: onnx.ModelProto, folder: Path) -> Flat:
 
     Raises:
         InvalidModelError: It is not a valid model of standard operators, has control flow, or a
-            shape of an input is not fixed; the message names the node or the value.
+            shape of an input or output is not fixed; the message names the node or the value.
     """
     graph, constants = _inlined(model)
     _drop_copies(graph, constants)
@@ -115,7 +115,9 @@ def flatten(model: onnx.ModelProto, folder: Path) -> Flat:
     small = {name: _loaded(name, constants[name], folder) for name in kept}
     light = _light(graph, small, constants, version)
     given = [value for value in graph.input if value.name not in constants]
-    for value in (*given, *graph.output):
+    if not all(_is_fixed(value) for value in graph.output):
+        light = onnx.shape_inference.infer_shapes(light, data_prop=True)
+    for value in (*given, *light.graph.output):
         _check_shape(value)
     try:
         onnx.checker.check_model(light, full_check=True)
@@ -128,7 +130,7 @@ def flatten(model: onnx.ModelProto, folder: Path) -> Flat:
     return Flat(
         version=max(version, OLDEST),
         inputs=given,
-        outputs=list(graph.output),
+        outputs=list(light.graph.output),
         nodes=[node for node in light.graph.node if node.op_type != "Constant"],
         kept=small,
         weights={name: tensor for name, tensor in constants.items() if name not in small},
@@ -313,10 +315,14 @@ def _converted(light: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check_shape(value: onnx.ValueInfoProto) -> None:
-    kind = value.type.tensor_type
     if not value.type.HasField("tensor_type"):
         raise InvalidModelError(f"{value.name!r} is not a tensor")
-    if not kind.HasField("shape") or not all(d.HasField("dim_value") for d in kind.shape.dim):
+    if not _is_fixed(value):
         raise InvalidModelError(
             f"the shape of {value.name!r} is not fixed: export the model for one batch size"
         )
+
+
+def _is_fixed(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.tensor_type
+    return kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim)
