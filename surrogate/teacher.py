@@ -125,10 +125,10 @@ class Teacher:
         reader: Weights = {}
         scorers: dict[str, Weights] = {}
         held_out = np.random.default_rng(self.seed).permutation(len(rows))[: len(rows) // 10]
-        shares = np.where(simplified, self.training.guess_share, self.training.cost_share)
-        shares *= np.minimum(1.0, np.sqrt(FEW_LABELS / (~np.isnan(labels)).sum(0)))
+        usual = np.where(simplified, self.training.guess_share, self.training.cost_share)
         for view in self._views:
             ranked = self._ranked(view)
+            known = float((~np.isnan(labels[:, view])).sum(0).mean())
             for member in range(self.members):
                 shown = labels[:, view].copy()
                 if member == 0:
@@ -143,6 +143,7 @@ class Teacher:
                     guesses[:, view],
                     rows,
                     shown,
+                    weight=min(1.0, self.training.guessed_labels / known),
                     bar=bar,
                     checkpoint=checkpoint and checkpoint / f"{name}.pt",
                 )
@@ -159,10 +160,15 @@ class Teacher:
                     left[:, view] = np.where(np.isnan(shown), labels[:, view] - made[rows], np.nan)
             if ranked:
                 learnt[:, view] = _meant(learnt[:, view], rows, labels[:, view])
-        shares = _shares(shares, residuals, left)
+        _, kind = np.unique(np.isnan(guesses), axis=0, return_inverse=True)
+        shares = np.empty_like(guesses)
+        for i in range(kind.max() + 1):
+            of_kind = kind[rows] == i
+            shares[kind == i] = _shares(usual, residuals[of_kind], left[of_kind])
+        of_labels = shares[rows]
         return Lessons(
             shares * guesses + (1 - shares) * learnt,
-            _errors(residuals, shares * residuals + (1 - shares) * left),
+            _errors(residuals, of_labels * residuals + (1 - of_labels) * left),
             _correlation(residuals),
             reader,
             scorers,
@@ -187,6 +193,7 @@ class Teacher:
         rows: np.ndarray,
         labels: np.ndarray,
         *,
+        weight: float,
         bar: tqdm | None,
         checkpoint: Path | None,
     ) -> Scorer:
@@ -205,7 +212,7 @@ class Teacher:
                 guesses,
                 rows,
                 labels,
-                weight=min(1.0, self.training.guessed_labels / len(rows)),
+                weight=weight,
                 ranked=self._ranked(view),
                 batch_size=config.batch_size,
             )
@@ -220,16 +227,18 @@ def _meant(scored: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> np.ndarr
 
 
 def _shares(usual: np.ndarray, residuals: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Likeliest shares of the guesses in the lessons, (k,).
+    """Likeliest shares of the guesses in the lessons for texts of one kind, (k,).
 
     Lessons are expected to miss labels by a normal distribution of unknown width, and shares to
     be normal around the usual ones.
 
     Args:
-        usual: Shares where nothing else is known, (k,).
+        usual: Shares where nothing else is known and labels are few, (k,).
         residuals: Of the guesses, each label left out, (n, k).
         left: Of a scorer that had not seen the label, (n, k), NaN where there is none.
     """
+    labels = (~np.isnan(residuals)).sum(0)
+    usual = usual * np.sqrt(FEW_LABELS / labels.clip(min=FEW_LABELS))
     tried = np.linspace(0.0, 1.0, 101)[:, None]
     errors = tried[..., None] * residuals + (1 - tried[..., None]) * left
     count = (~np.isnan(errors[0])).sum(0)

@@ -1,11 +1,18 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import spearmanr
 
 from surrogate import RLM, Pool, TrainingConfig
-from surrogate.teacher import _correlation, _errors, _shares
+from surrogate.model import Batch, ModelConfig
+from surrogate.prior import Guesses
+from surrogate.scorer import ScoreLosses
+from surrogate.teacher import Teacher, _correlation, _errors, _shares
+from surrogate.text import Tokenizer
+from tests.surrogate.conftest import OPERATORS, make_text
 
 
 @pytest.fixture
@@ -69,6 +76,39 @@ def test_texts_of_several_kinds_are_read_together(pool, monkeypatch):
         fit(some, values, values[:20])
     with pytest.raises(ValueError, match="the pool says of 1 numbers what is asked; there are 2"):
         fit(replace(texts, asked=asked[:, :1]), values, labels)
+
+
+def test_each_kind_of_texts_has_shares_of_its_own(monkeypatch):
+    """Guesses of one kind are right, those of the other noise."""
+    weights = []
+
+    class Weighed(ScoreLosses):
+        def __init__(self, *arguments, weight, **options):
+            super().__init__(*arguments, weight=weight, **options)
+            weights.append(weight)
+
+    monkeypatch.setattr("surrogate.teacher.ScoreLosses", Weighed)
+    chains = list(itertools.product(OPERATORS, repeat=4))
+    texts = [make_text(chain) for chain in chains]
+    truth = np.array([chain.count(OPERATORS[2]) for chain in chains]) - 1.0
+    right = np.arange(len(texts)) % 2 == 0
+    noise = np.random.default_rng(0).normal(size=len(texts))
+    guesses = np.stack([np.where(right, truth, noise), np.where(right, truth, np.nan)], 1)
+    labels = np.where(np.isnan(guesses), np.nan, truth[:, None])
+    tokenizer = Tokenizer.fit(texts)
+    batch = Batch.of(tokenizer, tokenizer.programs(texts), torch.device("cpu"))
+    sizes = {"vocabulary": len(tokenizer.vocabulary), "signatures": len(tokenizer.signatures)}
+    config = ModelConfig(**sizes, number_vocabulary=8, number_length=4, objectives=2)
+    teacher = Teacher(config, 1, TrainingConfig(passes=10), seed=0)
+    rows = np.arange(len(texts))
+    lessons = teacher.lessons(Guesses(guesses, labels - guesses), batch, rows, labels)
+    of_right = (lessons.expected - truth[:, None])[right]
+    np.testing.assert_allclose(of_right, 0, atol=0.1)
+    wrong = lessons.expected[~right, 0] - truth[~right]
+    assert np.abs(wrong).mean() < 0.1
+    assert np.isnan(lessons.expected[~right, 1]).all()
+    # Guesses weigh as much beside the labels as if each kind were learnt alone.
+    assert weights == [pytest.approx(TrainingConfig.guessed_labels / (256 + 128) * 2)]
 
 
 def test_an_interrupted_teacher_goes_on(pool, tmp_path, monkeypatch):
