@@ -22,9 +22,9 @@ from nas_rlm.benchmark import Benchmark
 from nas_rlm.benchmarks import get_benchmark
 from nas_rlm.cells import is_latency
 from nas_rlm.files import write_text
-from nas_rlm.markdown import markdown_table, mean_interval
+from nas_rlm.markdown import markdown_table, marked_intervals
 from nas_rlm.metrics import kendall_tau, spearman_rho
-from nas_rlm.predictors import Inputs, get_predictor
+from nas_rlm.predictors import PREDICTORS, Inputs, get_predictor
 from nas_rlm.predictors.rlm import best_with_pool, parameters_and_flops
 from surrogate import RLM, Pool, TrainingConfig
 
@@ -143,17 +143,16 @@ def main(arguments: argparse.Namespace) -> None:
                     figure = record["figures"][task][objective.name]
                     columns.setdefault(column, []).append(figure)
             best = max(CLASSICAL, key=lambda name: float(np.mean(columns[name])))
+            rivals = [columns[name] for name in ("all spaces", "rlm", best)]
             metric = "rho" if is_latency(objective) else "tau"
-            rows.append(
-                [task, f"{metric}, {objective.label}"]
-                + [mean_interval(columns[name]) for name in ("all spaces", "rlm", best)]
-                + [best]
-            )
-    header = ["space", "number", "one RLM", "an RLM each", "classical", "which"]
+            number = f"{metric}, {objective.label}"
+            rows.append([task, number, *marked_intervals(rivals, max), PREDICTORS[best].title])
+    header = ["table", "number", "one RLM", "an RLM each", "best classical", ""]
     seeds = len({record["seed"] for record in records})
     text = (
         f"{LABELS} labels of each space, mean and 95 % interval over {seeds} seeds; test: all "
-        "other rows of the tables.\n\n"
+        "other rows of the tables. Best in bold, † where the interval overlaps that of the best."
+        "\n\n"
         f"{markdown_table(header, rows)}"
     )
     write_text(RESULTS / f"{arguments.name}.md", text)
