@@ -94,8 +94,8 @@ def nasbench201(
     accuracy = _ACCURACIES[accuracy_name]
     if accuracy.needs_table and path is None:
         raise ValueError(
-            f"{accuracy_name} needs a table of measurements: pass data=... or set "
-            f"{DATA_VARIABLE}, or use one of {', '.join(_DATASETS)}"
+            f"{accuracy_name} needs a table of measurements: name its folder with data (--data) "
+            f"or {DATA_VARIABLE}, or use one of {', '.join(_DATASETS)}"
         )
     space: SearchSpace = get_space("nasbench201")
     wanted = [device.column for device in chosen if device.column in in_table]

@@ -82,7 +82,7 @@ class Measurements:
                 if it is called a latency. Those that end in ``_ms`` are in milliseconds.
 
         Raises:
-            ValueError: ``minimize`` names no such column.
+            ValueError: ``minimize`` names no such column, or no row has a figure.
         """
         if minimize is None:
             minimize = [name for name in table.columns[:1] if "latency" in name.lower()]
@@ -93,6 +93,8 @@ class Measurements:
                 f"{', '.join(table.columns)}"
             )
         known = np.flatnonzero(~np.isnan(table.values).all(axis=1))
+        if not len(known):
+            raise ValueError(f"{table.file}: no row has a figure of {', '.join(table.columns)}")
         return cls(
             name=table.file,
             space=space,

@@ -142,7 +142,7 @@ def tabular(
     if path is None:
         raise TableError(
             f"the benchmark {name} needs the table {published.table}.csv.gz, or an imported "
-            f"{name}.npz: pass data=... or set {DATA_VARIABLE} to the folder that it is in"
+            f"{name}.npz: name its folder with data (--data) or {DATA_VARIABLE}"
         )
     if dataset is not None and dataset not in published.datasets:
         raise unknown("dataset", dataset, published.datasets)

@@ -248,6 +248,12 @@ def test_compare_says_what_is_wrong(
     assert "there are only 19 rows: name --labels" in error(
         capsys, "compare", short, "--objectives", "acc", *out
     )
+    first = table.read_text().splitlines()[1].split(",")[0]
+    for rows in ("", f"{first},\n"):
+        short.write_text(f"arch,acc\n{rows}")
+        assert "no row has a figure of acc" in error(
+            capsys, "compare", short, "--objectives", "acc", *out
+        )
     for wrong in (["--labels", "8,many"], ["--seeds", "0"], ["--jobs", "none"]):
         with pytest.raises(SystemExit) as exit_:
             main(compare(table, tmp_path / "out", *wrong))
