@@ -103,7 +103,7 @@ def test_each_kind_of_texts_has_shares_of_its_own(monkeypatch):
     rows = np.arange(len(texts))
     lessons = teacher.lessons(Guesses(guesses, labels - guesses), batch, rows, labels)
     of_right = (lessons.expected - truth[:, None])[right]
-    np.testing.assert_allclose(of_right, 0, atol=0.1)
+    np.testing.assert_allclose(of_right, 0, atol=0.01)
     wrong = lessons.expected[~right, 0] - truth[~right]
     assert np.abs(wrong).mean() < 0.1
     assert np.isnan(lessons.expected[~right, 1]).all()
