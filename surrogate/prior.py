@@ -186,7 +186,6 @@ class GaussianProcess:
 
     def __init__(self, groups: list[Tensor], trend: Tensor, typical: float = -4.0) -> None:
         self.groups = groups
-        self._squares = [torch.linalg.vector_norm(group, dim=1) ** 2 for group in groups]
         self.trend = trend
         self.typical = typical
 
@@ -256,13 +255,17 @@ class GaussianProcess:
         return (self.noise.exp() + 1e-5) * torch.eye(n, dtype=torch.float64)
 
     def _parts(self, a: Tensor | slice, b: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """For each of p groups mean products and mean squared distances, (p, a, b) each."""
+        """For each of p groups mean products and mean squared distances, (p, a, b) each.
+
+        In float32 they would no longer be covariances of hundreds of labels without noise.
+        """
         products, distances = [], []
-        for group, square in zip(self.groups, self._squares, strict=True):
-            product = group[a] @ group[b].T
-            distance = square[a][:, None] + square[b] - 2 * product
-            products.append((product / group.shape[1]).to(dtype))
-            distances.append((distance.clamp(min=0) / group.shape[1]).to(dtype))
+        for group in self.groups:
+            left, right = group[a].to(dtype), group[b].to(dtype)
+            product = left @ right.T
+            distance = left.square().sum(1)[:, None] + right.square().sum(1) - 2 * product
+            products.append(product / group.shape[1])
+            distances.append(distance.clamp(min=0) / group.shape[1])
         return torch.stack(products), torch.stack(distances)
 
     def _kernel(self, products: Tensor, distances: Tensor) -> Tensor:

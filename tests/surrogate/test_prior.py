@@ -42,6 +42,14 @@ def test_a_process_interpolates_and_knows_its_error(monkeypatch):
     assert np.abs(smooth[1:-1]).mean() < 0.3 * np.abs(rough[1:-1]).mean()
 
 
+def test_rounding_leaves_covariances_positive():
+    # A number without noise, such as a simulated latency, leaves no room for less.
+    x = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (300, 40))).float()
+    process = GaussianProcess([x], torch.zeros(300))
+    products, _ = process._parts(slice(300), slice(300), torch.float64)
+    assert torch.linalg.eigvalsh(products[0]).min() > -1e-9
+
+
 def test_leaving_one_out_is_what_it_says():
     x = torch.linspace(-3, 3, 12, dtype=torch.float64)[:, None]
     labels = np.cos(x[:, 0].numpy()) + 0.1 * np.arange(12) % 0.3
