@@ -11,7 +11,7 @@ from surrogate.prior import Pool
 
 NOISE = 0.3
 """Variance of a label, where that of what is to be learnt is about 1."""
-SMOOTH = 0.3
+SMOOTH = 0.1
 """What is expected of a smooth part of the process, beside a linear one."""
 MOST_CANDIDATES = 1000
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -34,6 +34,13 @@ LEAST_OF_KIND = 10
 """Labels of a number that texts of one kind need to learn it without those of other kinds."""
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
+UNSURE, SURE = 0.02, 0.5
+"""Half the precision of what each part is expected to explain: without other models, and with what
+they say of the texts, which then explains so much that there is little left to find out."""
+EARLIER = 2.0
+"""Logarithm of what numbers are expected to be as straight lines of what other models say."""
+_OF_PROGRAM = ("counts", "used", "statements")
+"""Features that know of statements which no output depends on."""
 _CHUNK = 2048
 _MOST_PATHS, _MOST = 3, 8
 """Paths of a kind are counted up to this many, and what else is counted of a function."""
@@ -114,7 +121,7 @@ class Features:
         counts: How often each operator occurs.
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
-        earlier: Normal scores of what other models expect.
+        earlier: What other models expect, and its normal scores.
         trend: Standardised mean of the hints that numbers grow with, (m,) float64.
     """
 
@@ -160,16 +167,18 @@ class Features:
             _standardised(table[:, occurs]),
             _standardised(table[:, used]),
             _standardised(statements),
-            _standardised(_normal_scores(earlier)),
+            _standardised(np.hstack([earlier, _normal_scores(earlier)])),
             torch.from_numpy((trend - trend.mean()) / (trend.std() or 1.0)),
         )
 
-    def groups(self, simplified: bool) -> list[Tensor]:
+    def groups(self, simplified: bool) -> dict[str, Tensor]:
         """What an objective depends on; on the function alone if it is ``simplified``."""
-        of_function = [self.hints, self.paths, self.lengths, self.expressions, self.nested]
-        of_function += [self.wordings, self.words, self.earlier]
-        seen = of_function if simplified else list(vars(self).values())
-        return [group for group in seen if group.ndim == 2 and group.shape[1]]
+        seen = {name: group for name, group in vars(self).items() if group.ndim == 2}
+        return {
+            name: group
+            for name, group in seen.items()
+            if group.shape[1] and not (simplified and name in _OF_PROGRAM)
+        }
 
 
 class GaussianProcess:
@@ -179,25 +188,27 @@ class GaussianProcess:
     under weak log-normal priors.
 
     Args:
-        groups: Features of m texts, (m, columns) each.
+        groups: Name to features of m texts, (m, columns) each.
         trend: (m,).
-        typical: Logarithm of what a part is expected to explain, with variance 25.
+        typical: Logarithm of what a part is expected to explain.
     """
 
-    def __init__(self, groups: list[Tensor], trend: Tensor, typical: float = -4.0) -> None:
-        self.groups = groups
+    def __init__(self, groups: Mapping[str, Tensor], trend: Tensor, typical: float = -4.0) -> None:
+        self.groups = list(groups.values())
         self.trend = trend
-        self.typical = typical
+        self.typical = torch.full((2, len(groups)), typical, dtype=torch.float64)
+        self.sure = UNSURE
+        if "earlier" in groups:
+            self.typical[0, list(groups).index("earlier")] = EARLIER
+            self.sure = SURE
 
     def fit(self, rows: np.ndarray, labels: np.ndarray) -> GaussianProcess:
         """Learn from the labels, (n,), of some rows, (n,) without repetition."""
         self.rows = torch.from_numpy(rows)
         self.mean, self.deviation = labels.mean(), labels.std()
         y = torch.from_numpy((labels - self.mean) / self.deviation)
-        parts = len(self.groups)
-        self.amplitude = torch.full((2, parts), self.typical, dtype=torch.float64)
-        self.amplitude.requires_grad_()
-        self.length = torch.zeros(parts, dtype=torch.float64, requires_grad=True)
+        self.amplitude = self.typical.clone().requires_grad_()
+        self.length = torch.zeros(len(self.groups), dtype=torch.float64, requires_grad=True)
         self.noise = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
         self.slope = torch.tensor(TREND, dtype=torch.float64, requires_grad=True)
         parameters = [self.amplitude, self.length, self.noise, self.slope]
@@ -213,7 +224,7 @@ class GaussianProcess:
             loss = (
                 (of_kernel * kernel).sum()
                 + solved[:, 0] @ residual
-                + 0.02 * ((self.amplitude - self.typical) ** 2).sum()
+                + self.sure * ((self.amplitude - self.typical) ** 2).sum()
                 + 0.5 * (self.length**2).sum()
                 + (self.noise + 2.5) ** 2
                 + 5 * (self.slope - TREND) ** 2

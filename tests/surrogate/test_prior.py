@@ -34,18 +34,18 @@ def test_a_process_interpolates_and_knows_its_error(monkeypatch):
     x = torch.linspace(-3, 3, 61, dtype=torch.float64)[:, None]
     rows = np.arange(0, 40, 3)
     labels = np.sin(2 * x[:, 0].numpy())
-    process = GaussianProcess([x], torch.zeros(61)).fit(rows, labels[rows])
+    process = GaussianProcess({"x": x}, torch.zeros(61)).fit(rows, labels[rows])
     np.testing.assert_allclose(process.predict()[:38], labels[:38], atol=0.15)
     smooth = process.leave_one_out()
     noisy = labels + np.random.default_rng(0).normal(0, 0.5, 61)
-    rough = GaussianProcess([x], torch.zeros(61)).fit(rows, noisy[rows]).leave_one_out()
+    rough = GaussianProcess({"x": x}, torch.zeros(61)).fit(rows, noisy[rows]).leave_one_out()
     assert np.abs(smooth[1:-1]).mean() < 0.3 * np.abs(rough[1:-1]).mean()
 
 
 def test_rounding_leaves_covariances_positive():
     # A number without noise, such as a simulated latency, leaves no room for less.
     x = torch.from_numpy(np.random.default_rng(0).normal(0, 3, (300, 40))).float()
-    process = GaussianProcess([x], torch.zeros(300))
+    process = GaussianProcess({"x": x}, torch.zeros(300))
     products, _ = process._parts(slice(300), slice(300), torch.float64)
     assert torch.linalg.eigvalsh(products[0]).min() > -1e-9
 
@@ -53,7 +53,7 @@ def test_rounding_leaves_covariances_positive():
 def test_leaving_one_out_is_what_it_says():
     x = torch.linspace(-3, 3, 12, dtype=torch.float64)[:, None]
     labels = np.cos(x[:, 0].numpy()) + 0.1 * np.arange(12) % 0.3
-    process = GaussianProcess([x], torch.zeros(12)).fit(np.arange(12), labels)
+    process = GaussianProcess({"x": x}, torch.zeros(12)).fit(np.arange(12), labels)
     y = torch.from_numpy((labels - process.mean) / process.deviation)
     with torch.no_grad():
         kernel = _covariance(process, 12)
@@ -74,7 +74,7 @@ def test_what_is_fitted_is_the_likeliest(monkeypatch):
     x = torch.linspace(-3, 3, 20, dtype=torch.float64)[:, None]
     labels = np.sin(2 * x[:, 0].numpy()) + np.random.default_rng(0).normal(0, 0.9, 20)
     trend = x[:, 0] / x.std()
-    process = GaussianProcess([x], trend).fit(np.arange(20), labels)
+    process = GaussianProcess({"x": x}, trend).fit(np.arange(20), labels)
     y = (labels - process.mean) / process.deviation
 
     def unlikely():
@@ -82,7 +82,7 @@ def test_what_is_fitted_is_the_likeliest(monkeypatch):
             mean = process.slope * trend
             covariance = _covariance(process, 20)
         penalties = (
-            0.02 * ((process.amplitude - process.typical) ** 2).sum()
+            process.sure * ((process.amplitude - process.typical) ** 2).sum()
             + 0.5 * (process.length**2).sum()
             + (process.noise + 2.5) ** 2
             + 5 * (process.slope - prior.TREND) ** 2
