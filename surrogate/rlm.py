@@ -239,7 +239,7 @@ class RLM:
                 Examples(batch, self._columns(lessons.expected)),
                 self.number,
                 self._scales,
-                lessons.errors,
+                np.minimum(lessons.errors, training.widest),
                 training,
                 lessons.correlation,
                 often,

@@ -45,6 +45,8 @@ class TrainingConfig:
         learning_rate: Peak, after a warm-up over the first tenth and before a cosine to zero.
         weight_decay: Of AdamW.
         softness: Width of the soft digit targets, in coordinates of the objective's scale.
+        widest: Width of these at most where there is a pool: else they are as wide as labels are
+            expected to miss the lessons, and of lessons from very few labels little is learnt.
         ranking: Weight of the pairwise ranking loss.
         hidden: Share of texts, drawn anew each step, whose numbers do not see one another; in
             the others each number sees those before it, in an order drawn anew each step.
@@ -70,6 +72,7 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     softness: float = 0.05
+    widest: float = 1.0
     ranking: float = 60.0
     margin: float = 0.05
     hidden: float = 0.7
