@@ -160,6 +160,29 @@ def test_words_of_operators_are_counted(monkeypatch, simplified):
     assert rho() < 0.9, "without them it is not known"
 
 
+def test_what_other_models_say_is_trusted_with_few_labels(monkeypatch, pool):
+    texts = pool[0].texts
+    said = np.random.default_rng(0).normal(size=(len(texts), 6))
+    features = Pool(texts, np.empty((len(texts), 0)), earlier=said).features
+    rows = np.arange(8)
+
+    def mean_rho():
+        found = []
+        for seed in range(6):
+            rng = np.random.default_rng(seed)
+            values = said @ rng.normal(size=6) + rng.normal(0, 0.5, len(texts))
+            guesses = expect(features, rows, values[rows, None], None, [False], -4.0, [False])
+            found.append(spearmanr(guesses.means[8:, 0], values[8:])[0])
+        return np.mean(found)
+
+    trusted = mean_rho()
+    assert trusted > 0.8
+    for name, usual in (("SURE", prior.UNSURE), ("EARLIER", -4.0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(prior, name, usual)
+            assert mean_rho() < trusted - 0.02
+
+
 def test_missing_labels_are_left_out(features, pool):
     values = pool[1].copy()
     rows = np.arange(30)

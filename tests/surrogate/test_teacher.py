@@ -50,6 +50,22 @@ def test_ten_labels_and_a_pool_teach_the_rest(pool):
     assert (ratio < 2.5).all()
 
 
+def test_digits_learn_lessons_that_labels_are_far_from(pool):
+    noisy = pool[1][:10] + np.random.default_rng(0).normal(0, 1, (10, 2)) * pool[1].std(0)
+
+    def missed(widest):
+        rlm = fit(*pool, noisy, widest=widest)
+        _, lessons, errors = rlm._lessons
+        mean, deviation = rlm.predict(pool[0].texts, return_std=True)
+        off = np.abs(rlm._coordinates(mean) - lessons)
+        # What is said of errors is the same.
+        assert (errors > 0.1).all()
+        assert (deviation.mean(0) > noisy.std(0) * 0.05).all()
+        return off.mean()
+
+    assert missed(0.05) < 0.9 * missed(1.0)
+
+
 def test_missing_labels_are_no_labels(pool):
     values = pool[1][:12].copy()
     values[:6, 1] = np.nan
