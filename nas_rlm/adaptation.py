@@ -25,9 +25,15 @@ POOL = 4096
 LEAST = 5
 """Measurements that a device can be learnt from."""
 
-DIRECT = {"rank_share": 0.0, "beyond": 0.5, "widest": 0.05, "ranking": 5.0}
-"""Fields of `surrogate.TrainingConfig`: values are learnt as they are, and lessons to the last
-digit, however far the measurements may be from them."""
+TRAINING = {
+    "rank_share": 0.0,
+    "beyond": 0.5,
+    "trusting": True,
+    "widest": 0.05,
+    "ranking": 5.0,
+}
+"""Fields of `surrogate.TrainingConfig`: latencies are learnt as they are, much like those of other
+devices, and lessons to the last digit, however far the measurements may be from them."""
 
 
 def choose(
@@ -104,7 +110,7 @@ def adapt(
         )
     # However much there is to choose: what measurements leave open is more than digits miss.
     usual = best_with_pool(len(values), FEW_CHOICES)
-    training = {**usual, **DIRECT, **options.pop("training", {})}
+    training = {**usual, **TRAINING, **options.pop("training", {})}
     options = {"pool": POOL, "training": training, **options}
     predictor = RLMPredictor([name], seed=seed, warm_start=known, **options)
     return predictor.fit(Inputs(space, architectures), values, progress=progress)

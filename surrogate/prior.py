@@ -35,8 +35,8 @@ LEAST_OF_KIND = 10
 TREND = 0.8
 """Slope, in standard deviations, with which an objective is expected to follow its trend."""
 UNSURE, SURE = 0.02, 0.5
-"""Half the precision of what each part is expected to explain: without other models, and with what
-they say of the texts, which then explains so much that there is little left to find out."""
+"""Half the precision of what each part is expected to explain: as a rule, and where what other
+models say is trusted, so that little is left to find out."""
 EARLIER = 2.0
 """Logarithm of what numbers are expected to be as straight lines of what other models say."""
 _OF_PROGRAM = ("counts", "used", "statements")
@@ -191,14 +191,21 @@ class GaussianProcess:
         groups: Name to features of m texts, (m, columns) each.
         trend: (m,).
         typical: Logarithm of what a part is expected to explain.
+        trusting: Whether what other models say is expected to explain most.
     """
 
-    def __init__(self, groups: Mapping[str, Tensor], trend: Tensor, typical: float = -4.0) -> None:
+    def __init__(
+        self,
+        groups: Mapping[str, Tensor],
+        trend: Tensor,
+        typical: float = -4.0,
+        trusting: bool = False,
+    ) -> None:
         self.groups = list(groups.values())
         self.trend = trend
         self.typical = torch.full((2, len(groups)), typical, dtype=torch.float64)
         self.sure = UNSURE
-        if "earlier" in groups:
+        if trusting and "earlier" in groups:
             self.typical[0, list(groups).index("earlier")] = EARLIER
             self.sure = SURE
 
@@ -314,6 +321,7 @@ def guess(
     scales: Sequence[Scale] | None,
     simplified: Sequence[bool],
     typical: float,
+    trusting: bool = False,
 ) -> Guesses:
     """What Gaussian processes say of a pool.
 
@@ -327,6 +335,7 @@ def guess(
         scales: See there.
         simplified: See there.
         typical: See there.
+        trusting: See there.
 
     Returns:
         Means are NaN where a number is not asked of a text.
@@ -347,7 +356,8 @@ def guess(
             scales and [scales[number] for number in numbers.tolist()],
             [simplified[number] for number in numbers.tolist()],
             typical,
-            trend=[growing[number] for number in numbers.tolist()],
+            [growing[number] for number in numbers.tolist()],
+            trusting,
         )
         means[np.ix_(texts, numbers)] = some.means
         residuals[np.ix_(here, numbers)] = some.residuals
@@ -372,6 +382,7 @@ def expect(
     simplified: Sequence[bool],
     typical: float,
     trend: Sequence[bool],
+    trusting: bool = False,
 ) -> Guesses:
     """What a Gaussian process for each objective says of a pool.
 
@@ -388,6 +399,7 @@ def expect(
         simplified: Which of the k objectives depend on the function alone.
         typical: See `GaussianProcess`.
         trend: Which of them follow the trend.
+        trusting: See `GaussianProcess`.
 
     Returns:
         Coordinates.
@@ -404,7 +416,7 @@ def expect(
         tried = []
         for there, back in ways:
             y = there(column[known])
-            process = GaussianProcess(groups, slope, typical).fit(rows[known], y)
+            process = GaussianProcess(groups, slope, typical, trusting).fit(rows[known], y)
             off = column[known] - back(y - process.leave_one_out())
             tried.append((float((off**2).mean()), off, process, back))
         _, residuals[known, k], process, back = min(tried, key=itemgetter(0))

@@ -173,8 +173,8 @@ class RLM:
             simplified = [name in self.simplified for name in self.objectives]
             # With no share of the rank the scale is straight: values would be learnt twice.
             scales = self._scales if self.training.sums and rank_share > 0 else None
-            typical = self.training.typical
-            guessed = prior.guess(pool, rows, labels, scales, simplified, typical)
+            expected = self.training.typical, self.training.trusting
+            guessed = prior.guess(pool, rows, labels, scales, simplified, *expected)
             earlier = None if afresh else start
             lessons = self._fit_lessons(
                 guessed, batch, rows, labels, often, earlier, progress, checkpoint

@@ -35,6 +35,8 @@ class TrainingConfig:
         cost_share: The same for the other numbers.
         typical: Logarithm of what each part of the guesses is expected to explain. Little of it
             guesses best, much of it leaves more open.
+        trusting: What other models say of a pool is expected to explain most: they are of numbers
+            like these. With few labels much is learnt so, or much lost.
         sums: Guesses are of values as they are, where those come nearer to labels left out than
             guesses on the scale do. They know the many better then, but not the few best.
         rank_share: Share of the rank among the labels in objectives' scales, the rest being size:
@@ -65,6 +67,7 @@ class TrainingConfig:
     guess_share: float = 0.25
     cost_share: float = 0.5
     typical: float = -4.0
+    trusting: bool = False
     sums: bool = True
     rank_share: float = RANK_SHARE
     beyond: float = BEYOND

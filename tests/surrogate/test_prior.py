@@ -171,7 +171,9 @@ def test_what_other_models_say_is_trusted_with_few_labels(monkeypatch, pool):
         for seed in range(6):
             rng = np.random.default_rng(seed)
             values = said @ rng.normal(size=6) + rng.normal(0, 0.5, len(texts))
-            guesses = expect(features, rows, values[rows, None], None, [False], -4.0, [False])
+            guesses = expect(
+                features, rows, values[rows, None], None, [False], -4.0, [False], True
+            )
             found.append(spearmanr(guesses.means[8:, 0], values[8:])[0])
         return np.mean(found)
 
