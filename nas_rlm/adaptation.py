@@ -29,11 +29,13 @@ TRAINING = {
     "rank_share": 0.0,
     "beyond": 0.5,
     "trusting": True,
+    "cost_share": 1.0,
     "widest": 0.05,
     "ranking": 5.0,
 }
 """Fields of `surrogate.TrainingConfig`: latencies are learnt as they are, much like those of other
-devices, and lessons to the last digit, however far the measurements may be from them."""
+devices: so few teach no scorer more. Lessons are learnt to the last digit, however far the
+measurements may be from them."""
 
 
 def choose(
