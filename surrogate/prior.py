@@ -121,7 +121,8 @@ class Features:
         counts: How often each operator occurs.
         used: The same in statements that an output depends on: some devices run no others.
         statements: Which operator each statement has.
-        earlier: What other models expect, and its normal scores.
+        expected: What other models expect.
+        earlier: Its normal scores.
         trend: Standardised mean of the hints that numbers grow with, (m,) float64.
     """
 
@@ -135,6 +136,7 @@ class Features:
     counts: Tensor
     used: Tensor
     statements: Tensor
+    expected: Tensor
     earlier: Tensor
     trend: Tensor
 
@@ -167,25 +169,30 @@ class Features:
             _standardised(table[:, occurs]),
             _standardised(table[:, used]),
             _standardised(statements),
-            _standardised(np.hstack([earlier, _normal_scores(earlier)])),
+            _standardised(earlier),
+            _standardised(_normal_scores(earlier)),
             torch.from_numpy((trend - trend.mean()) / (trend.std() or 1.0)),
         )
 
-    def groups(self, simplified: bool) -> dict[str, Tensor]:
-        """What an objective depends on; on the function alone if it is ``simplified``."""
-        seen = {name: group for name, group in vars(self).items() if group.ndim == 2}
-        return {
-            name: group
-            for name, group in seen.items()
-            if group.shape[1] and not (simplified and name in _OF_PROGRAM)
-        }
+    def groups(self, simplified: bool, trusting: bool = False) -> dict[str, Tensor]:
+        """What an objective depends on.
+
+        Args:
+            simplified: On the function alone.
+            trusting: On what other models expect as it is, too: it may be much the same number.
+        """
+        left_out = ("expected", *(_OF_PROGRAM if simplified else ()))
+        seen = {name: group for name, group in vars(self).items() if name not in left_out}
+        if trusting:
+            seen["earlier"] = torch.cat([self.expected, self.earlier], 1)
+        return {name: group for name, group in seen.items() if group.ndim == 2 and group.shape[1]}
 
 
 class GaussianProcess:
     """One objective as a trend plus, for each group of features, a linear and a smooth part.
 
     Amplitudes, length scales, noise and the slope of the trend maximise the marginal likelihood
-    under weak log-normal priors.
+    under log-normal priors, weak ones unless it is ``trusting``.
 
     Args:
         groups: Name to features of m texts, (m, columns) each.
@@ -409,7 +416,7 @@ def expect(
     for k, column in enumerate(labels.T):
         known = ~np.isnan(column)
         slope = features.trend if trend[k] else torch.zeros_like(features.trend)
-        groups = features.groups(simplified[k])
+        groups = features.groups(simplified[k], trusting)
         ways: list[tuple[Callable[[np.ndarray], np.ndarray], ...]] = [(np.asarray, np.asarray)]
         if scales is not None:
             ways.append((scales[k].inverse, scales[k]))

@@ -153,7 +153,7 @@ def test_words_of_operators_are_counted(monkeypatch, simplified):
 
     assert rho() > 0.95
 
-    def some(self, _):
+    def some(self, *_):
         return {"wordings": self.wordings, "counts": self.counts}
 
     monkeypatch.setattr(features.__class__, "groups", some)
