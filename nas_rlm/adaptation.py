@@ -33,9 +33,9 @@ TRAINING = {
     "widest": 0.05,
     "ranking": 5.0,
 }
-"""Fields of `surrogate.TrainingConfig`: latencies are learnt as they are, much like those of other
-devices: so few teach no scorer more. Lessons are learnt to the last digit, however far the
-measurements may be from them."""
+"""Fields of `surrogate.TrainingConfig`: latencies are learnt as they are, and expected to be much
+like those of other devices; scorers learn nothing from so few. Lessons are learnt to the last
+digit, however far the measurements may be from them."""
 
 
 def choose(

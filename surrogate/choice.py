@@ -43,17 +43,17 @@ def most_telling(
     few = np.random.default_rng(seed).permutation(others)[: max(count, MOST_CANDIDATES)]
     candidates = np.concatenate([np.asarray(labelled, dtype=np.intp), few])
     features = pool.features
-    told = [features.expected, features.earlier, features.used, features.counts]
-    x = torch.cat(told, 1).double()
+    seen = [features.expected, features.earlier, features.used, features.counts]
+    x = torch.cat(seen, 1).double()
     some = x[candidates]
     covariance = some @ x.T / x.shape[1]
     covariance += SMOOTH * torch.exp(-0.5 * torch.cdist(some, x) ** 2 / x.shape[1])
     chosen: list[int] = []
     for turn in range(len(labelled) + count):
         within = covariance[:, candidates]
-        gained = (covariance**2).sum(1) / (within.diagonal() + NOISE)
-        gained[chosen] = -1.0
-        place = turn if turn < len(labelled) else int(gained.argmax())
+        told = (covariance**2).sum(1) / (within.diagonal() + NOISE)
+        told[chosen] = -1.0
+        place = turn if turn < len(labelled) else int(told.argmax())
         chosen.append(place)
         row = covariance[place].clone()
         covariance -= torch.outer(within[:, place].clone(), row) / (within[place, place] + NOISE)

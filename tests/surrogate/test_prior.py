@@ -82,7 +82,7 @@ def test_what_is_fitted_is_the_likeliest(monkeypatch):
             mean = process.slope * trend
             covariance = _covariance(process, 20)
         penalties = (
-            process.sure * ((process.amplitude - process.typical) ** 2).sum()
+            0.02 * ((process.amplitude - process.typical) ** 2).sum()
             + 0.5 * (process.length**2).sum()
             + (process.noise + 2.5) ** 2
             + 5 * (process.slope - prior.TREND) ** 2
