@@ -32,6 +32,9 @@ from search_spaces.base import Architecture, ArchitectureError, SearchSpace
 COSTS = ("_latency_ms", "_energy_mj", "_img_s")
 """Endings of the names of what a device was measured for: positive, if it was measured."""
 
+# Between one cost of a column and the next larger one. In the tables at hand it is 5 at most.
+_WIDEST_GAP = 20
+
 _logger = get_logger(__name__)
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -146,6 +149,7 @@ def read_table(
     else:
         notation, figures = _csv_rows(path, content, columns, architecture_columns, missing)
     _leave_out_impossible(path, columns, figures, missing)
+    _warn_of_units(path, columns, figures)
     architectures, place = _parse_architectures(path, space, notation, repeated)
     values = _means(figures, place, len(architectures))
     if complete:
@@ -316,6 +320,25 @@ def _leave_out_impossible(
             f"negative and are left out, the first of them {first}"
         )
         column[impossible] = np.nan
+
+
+def _warn_of_units(path: Path, columns: Sequence[str], figures: NDArray[np.float64]) -> None:
+    """Say where costs, in figures (n, k), look like seconds among milliseconds.
+
+    They may be right: a runtime leaves out a network whose output does not depend on its input.
+    """
+    for name, column in zip(columns, figures.T, strict=True):
+        if not name.endswith(COSTS):
+            continue
+        rows = np.argsort(column)  # NaN is last
+        gaps = np.nan_to_num(column[rows[1:]] / column[rows[:-1]])
+        if gaps.max(initial=0) > _WIDEST_GAP:
+            below, above = (int(row) for row in rows[gaps.argmax() :][:2])
+            _logger.warning(
+                f"{path}, column {name!r}: {column[below]:g} in row {below + 2} and "
+                f"{column[above]:g} in row {above + 2}, with nothing in between; are there "
+                "several units in it?"
+            )
 
 
 def _parse_architectures(

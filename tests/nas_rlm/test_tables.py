@@ -39,7 +39,7 @@ class TinySpace(SearchSpace):
 
 
 SPACE = TinySpace()
-GOOD = "arch,acc,cpu_latency_ms\nb-d,90,1.5\na-c,80.5,2\na-d,70,0.003\nb-c,60,4e0\n"
+GOOD = "arch,acc,cpu_latency_ms\nb-d,90,1.5\na-c,80.5,2\na-d,70,0.3\nb-c,60,4e0\n"
 
 
 @pytest.fixture(params=["table.csv", "table.csv.gz"])
@@ -58,14 +58,14 @@ def test_repeated_rows_are_averaged_where_they_may_be(path: Path) -> None:
     table = read_table(
         write(path, text), SPACE, ["acc", "cpu_latency_ms"], missing=True, repeated=True
     )
-    np.testing.assert_array_equal(table.values, [[80.5, 2.5], [70, 0.003], [60, 4], [80, 2]])
+    np.testing.assert_array_equal(table.values, [[80.5, 2.5], [70, 0.3], [60, 4], [80, 2]])
 
 
 def test_rows_come_in_the_order_of_iteration(path: Path) -> None:
     table = read_table(write(path, GOOD), SPACE, ["cpu_latency_ms", "acc"])
     assert list(table.architectures) == list(SPACE)
     assert table.columns == ("cpu_latency_ms", "acc")
-    np.testing.assert_array_equal(table.values, [[2, 80.5], [0.003, 70], [4, 60], [1.5, 90]])
+    np.testing.assert_array_equal(table.values, [[2, 80.5], [0.3, 70], [4, 60], [1.5, 90]])
     np.testing.assert_array_equal(table.column("acc"), [80.5, 70, 60, 90])
     assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert table.file == path.name
@@ -123,7 +123,7 @@ def test_what_no_device_can_have_taken_is_left_out_and_counted(
     optuna.logging.enable_propagation()
     write(path, GOOD.replace("1.5", "-1.5").replace("4e0", "0").replace("60", "-60"))
     table = read_table(path, SPACE, ["cpu_latency_ms", "acc"], missing=True)
-    np.testing.assert_array_equal(table.column("cpu_latency_ms"), [2, 0.003, np.nan, np.nan])
+    np.testing.assert_array_equal(table.column("cpu_latency_ms"), [2, 0.3, np.nan, np.nan])
     assert -60 in table.column("acc"), "what is no cost may be negative"
     (warning,) = caplog.messages
     assert "'cpu_latency_ms': 2 of 4 figures" in warning
@@ -131,10 +131,21 @@ def test_what_no_device_can_have_taken_is_left_out_and_counted(
         read_table(path, SPACE, ["cpu_latency_ms"])
 
 
+def test_a_warning_names_the_rows_that_look_like_two_units(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    optuna.logging.enable_propagation()
+    write(path, GOOD.replace("0.3", "0.006").replace("4e0", ""))
+    table = read_table(path, SPACE, ["acc", "cpu_latency_ms"], missing=True)
+    np.testing.assert_array_equal(table.column("cpu_latency_ms"), [2, 0.006, np.nan, 1.5])
+    (warning,) = caplog.messages
+    assert "'cpu_latency_ms': 0.006 in row 4 and 1.5 in row 2" in warning
+
+
 def test_what_was_not_measured_may_be_missing(path: Path) -> None:
     write(path, GOOD.replace("80.5", " ").replace("1.5", ""))
     table = read_table(path, SPACE, ["acc", "cpu_latency_ms"], missing=True)
-    np.testing.assert_array_equal(table.values, [[np.nan, 2], [70, 0.003], [60, 4], [90, np.nan]])
+    np.testing.assert_array_equal(table.values, [[np.nan, 2], [70, 0.3], [60, 4], [90, np.nan]])
     write(path, GOOD.replace("80.5", "nan"))
     with pytest.raises(TableError, match="'nan' is not a finite number"):
         read_table(path, SPACE, ["acc"], missing=True)
