@@ -38,6 +38,7 @@ def test_chosen_architectures_teach_a_new_device(benchmark, known):
     scale = model.rlm._scales[0]
     slopes = np.diff(scale.coordinates[1:-1]) / np.diff(scale.knots[1:-1])
     assert np.allclose(slopes, 1 / np.ptp(latencies)), "ten ranks are noise"
+    assert model.rlm.training.trusting, "amplitudes fitted to ten labels are noise"
     rest = np.random.default_rng(1).permutation(len(benchmark.architectures))[:300]
     texts = [SPACE.onnx_text(benchmark.architectures[row]) for row in rest]
     assert spearman_rho(model.rlm.predict(texts)[:, 0], benchmark.values[rest, 3]) > 0.8
