@@ -123,6 +123,8 @@ def read_table(
 ) -> Table:
     """Read figures from a CSV file, gzipped or not, or an imported table.
 
+    Costs that look as if they were in several units are warned of.
+
     Args:
         path: A file with a line of column names and then one line per architecture; or one that
             `nas_rlm.columnar` wrote, whose name ends in ``.npz``.
